@@ -1,0 +1,140 @@
+"""The client machine: one round, single use (Bonawitz et al. 2017, figure 4).
+
+The steps stand in the phase modules, in protocol order: ``advertise_keys``, ``share_keys``, ``masked_input``,
+``consistency_check``, ``unmasking``. Here they are dispatched by state, and kept in an object for those who like one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.entropy import Entropy, SystemEntropy
+from protocols.errors import LocalProtocolError
+from protocols.pairwise import consistency_check, masked_input, share_keys, states, unmasking
+from protocols.pairwise import messages as m
+from protocols.pairwise import validation as check
+from protocols.pairwise.advertise_keys import client_start
+from protocols.pairwise.params import LocalPolicy, RoundParams
+from protocols.pairwise.steps import ClientStep
+from protocols.secret import Secret
+from protocols.wire import check_context
+
+_STEPS: dict[type[states.State], Callable[[Any, bytes, Any, Entropy], ClientStep]] = {
+    states.ExpectShareKeysRequest: share_keys.client_step,
+    states.ExpectMaskedInputRequest: masked_input.client_step,
+    states.ExpectConsistencyCheckRequest: consistency_check.client_step,
+    states.ExpectUnmaskingRequest: unmasking.client_step,
+}
+
+
+def receive(state: states.ClientState, data: bytes, entropy: Entropy) -> ClientStep:
+    """Take one frame from the server.
+
+    Raises:
+        RemoteProtocolError: the frame breaks a numbered rule (``CodecError`` for W rules); the state stays valid.
+        LocalProtocolError: this state expects no such message.
+    """
+    if isinstance(state, states.Completed | states.Aborted):
+        raise LocalProtocolError(f"the round is over for this client ({type(state).__name__})")
+    context, message = m.CODEC.decode(data, m.limits_at_client(state.me.params))
+    if (type(state), type(message)) not in states.CLIENT_TRANSITIONS:
+        raise LocalProtocolError(f"a {type(message).__name__} is out of order in {type(state).__name__}")
+    if isinstance(message, m.Abort):
+        check_context(context, state.me.params.hash())
+        return ClientStep(states.Aborted(f"the server aborted the round: {message.reason}"))
+    return _STEPS[type(state)](state, context, message, entropy)
+
+
+class Client:
+    """Keeps the current state of one client in one round.
+
+    Args:
+        params: the proposed round.
+        policy: what this client insists on.
+        client: this client's id.
+        identity: 32-byte Ed25519 secret of the roster identity, for an active round.
+        entropy: the operating system's unless a test hands in its own.
+
+    Attributes:
+        state: the present state; its type tells what the machine waits for.
+
+    Raises:
+        RemoteProtocolError: rules C1 to C9, the round is not one that the policy accepts.
+        ParameterError: an active round without the identity that the roster names.
+    """
+
+    def __init__(
+        self,
+        params: RoundParams,
+        policy: LocalPolicy,
+        client: int,
+        *,
+        identity: Secret | None = None,
+        entropy: Entropy | None = None,
+    ) -> None:
+        self._entropy = entropy or SystemEntropy()
+        self.state: states.ClientState = client_start(params, policy, client, self._entropy, identity).state
+
+    def start(self) -> bytes:
+        """Return the AdvertiseKeys frame, the same one at every call until the round goes on."""
+        if not isinstance(self.state, states.ExpectShareKeysRequest):
+            raise LocalProtocolError(f"keys were advertised before {type(self.state).__name__}")
+        return m.CODEC.encode(self.state.me.params.hash(), self.state.advertised)
+
+    def receive(self, data: bytes) -> tuple[bytes, ...]:
+        """Take one frame from the server and return the frames to send back; see the function ``receive``."""
+        step = receive(self.state, data, self._entropy)
+        self.state = step.state
+        return step.outbound
+
+    @property
+    def wants_input(self) -> bool:
+        """Whether the machine waits for the caller's vectors."""
+        return isinstance(self.state, states.ExpectInput)
+
+    def submit(self, vectors: Mapping[str, NDArray[np.uint64]], model_hash: bytes) -> Iterator[bytes]:
+        """Mask whole vectors, yielding one frame per chunk, so that only one chunk is in memory beside the input.
+
+        Args:
+            vectors: by name, ``uint64`` of shape (length,), reduced modulo the vector's modulus.
+            model_hash: 32-byte hash of the model that this client trained.
+
+        Raises:
+            LocalProtocolError: names, lengths or types differ from the round's vectors (nothing was masked then).
+            RemoteProtocolError: rule C20, the server speaks of another model.
+        """
+        if not isinstance(self.state, states.ExpectInput):
+            raise LocalProtocolError(f"no input can be taken in {type(self.state).__name__}")
+        shapes = {spec.name: (spec.length,) for spec in self.state.me.params.vectors}
+        given = {name: value.shape for name, value in vectors.items()}
+        if given != shapes or any(value.dtype != np.uint64 for value in vectors.values()):
+            raise LocalProtocolError(f"the round takes exactly these vectors of uint64: {shapes}")
+        check.check_model(self.state.model_hash, model_hash)
+        return self._chunks(vectors, model_hash)
+
+    def _chunks(self, vectors: Mapping[str, NDArray[np.uint64]], model_hash: bytes) -> Iterator[bytes]:
+        while isinstance(self.state, states.ExpectInput):
+            spec, low, high = masked_input.expected_chunk(self.state)
+            step = masked_input.client_mask_chunk(self.state, vectors[spec.name][low:high], model_hash)
+            self.state = step.state
+            yield from step.outbound
+
+    def snapshot(self) -> bytes:
+        """Encode the present state, secrets included, for this client's own disk."""
+        return states.snapshot(self.state)
+
+    @classmethod
+    def restore(cls, data: bytes, *, entropy: Entropy | None = None) -> Client:
+        """Continue from a snapshot.
+
+        Raises:
+            LocalProtocolError: not a client snapshot.
+        """
+        client = cls.__new__(cls)
+        client._entropy = entropy or SystemEntropy()
+        client.state = states.restore_client(data)
+        return client

@@ -1,0 +1,151 @@
+"""Round 2, MaskedInputCollection: the vectors, masked, chunk by chunk."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.entropy import Entropy
+from protocols.errors import LocalProtocolError
+from protocols.pairwise import masking, states
+from protocols.pairwise import messages as m
+from protocols.pairwise import validation as check
+from protocols.pairwise.graph import CompleteGraph
+from protocols.pairwise.params import RoundParams, VectorSpec
+from protocols.pairwise.share_keys import associated_data
+from protocols.pairwise.steps import ChunkAccepted, ClientStep, Event, InputComplete, ServerStep
+from protocols.primitives import aead, bitpack
+from protocols.secret import Secret
+from protocols.wire import check_context
+
+
+def client_step(
+    state: states.ExpectMaskedInputRequest, context: bytes, request: m.MaskedInputRequest, entropy: Entropy
+) -> ClientStep:
+    """Open the neighbours' shares and agree on the pairwise seeds; nothing is sent until the caller has input."""
+    del entropy
+    me, cipher = state.me, state.me.params.cipher_suite
+    check_context(context, state.session)
+    check.check_shared_ids(state.mask_keys, request.shared, me.client)
+    check.check_shared_size(me.params, request.shared)
+    in_round = set(request.shared)
+    present = [other for other in CompleteGraph(state.mask_keys).neighbours(me.client) if other in in_round]
+    check.check_relayed(request.relayed, present)
+
+    held = {me.client: state.own_share}
+    for entry in request.relayed:
+        pair = check.check_share_pair(_open(state, entry), entry.dealer, me.client)
+        check.check_published_share(me.params, me.policy, state.session, entry, pair)
+        held[entry.dealer] = Secret(pair.self_mask_share + pair.mask_key_share)
+    seeds = {}
+    for other in present:
+        agreed = check.check_agreement(cipher, state.mask_secret, state.mask_keys[other], other)
+        seeds[other] = masking.pairwise_seed(cipher, state.session, agreed, me.client, other)
+    following = states.ExpectInput(
+        me=me,
+        session=state.session,
+        shared=request.shared,
+        model_hash=request.model_hash,
+        self_mask_seed=state.self_mask_seed,
+        pairwise_seeds=seeds,
+        held_shares=held,
+        next_chunk=(0, 0),
+    )
+    return ClientStep(following)
+
+
+def _open(state: states.ExpectMaskedInputRequest, entry: m.RelayedShares) -> m.SharePair | None:
+    """Unseal a dealer's pair, or give ``None`` if it is not one for this client."""
+    me = state.me
+    associated = associated_data(me.params.cipher_suite, state.session, entry.dealer, me.client)
+    try:
+        plain = aead.open_sealed(state.channel_keys[entry.dealer].reveal(), entry.sealed, associated)
+        return msgspec.msgpack.decode(plain, type=m.SharePair)
+    except (aead.OpenError, msgspec.DecodeError):
+        return None
+
+
+def expected_chunk(state: states.ExpectInput) -> tuple[VectorSpec, int, int]:
+    """Return (vector, start, stop) of the piece of input that ``client_mask_chunk`` takes next."""
+    vector, start = state.next_chunk
+    spec = state.me.params.vectors[vector]
+    return spec, start, spec.chunk_end(start)
+
+
+def client_mask_chunk(state: states.ClientState, values: NDArray[np.uint64], model_hash: bytes) -> ClientStep:
+    """Mask the next chunk of input and give the frame that carries it.
+
+    Args:
+        state: ``ExpectInput``.
+        values: ``uint64`` of the length that ``expected_chunk`` tells; reduced modulo the vector's modulus.
+        model_hash: 32-byte hash of the model that this client trained.
+
+    The frame is to be journalled before it is sent: afterwards it is resent byte for byte or never. The machine moves
+    on with every chunk, so no range of a mask is ever used twice.
+
+    Raises:
+        LocalProtocolError: another state, or values of another type or length.
+        RemoteProtocolError: rule C20, the server speaks of another model.
+    """
+    if not isinstance(state, states.ExpectInput):
+        raise LocalProtocolError(f"no input can be taken in {type(state).__name__}")
+    check.check_model(state.model_hash, model_hash)
+    spec, start, stop = expected_chunk(state)
+    if values.dtype != np.uint64 or values.shape != (stop - start,):
+        raise LocalProtocolError(
+            f"vector {spec.name!r} takes {stop - start} values of uint64 next, not {values.shape} of {values.dtype}"
+        )
+    masked = np.array(values, dtype=np.uint64)
+    client = state.me.client
+    terms = [masking.self_mask(client, state.self_mask_seed)]
+    terms += [masking.pairwise_mask(client, other, seed) for other, seed in state.pairwise_seeds.items()]
+    context = masking.MaskContext(state.me.params.cipher_suite, state.session, model_hash)
+    masking.add_masks(masked, spec, start, terms, context)
+    message = m.MaskedInput(state.next_chunk[0], start, bitpack.pack(masked, spec.bits))
+    return ClientStep(_after_chunk(state, stop), (m.CODEC.encode(state.session, message),))
+
+
+def _after_chunk(state: states.ExpectInput, stop: int) -> states.ClientState:
+    """Move on to the next chunk, or forget the masks and wait for the server's next question."""
+    vector = state.next_chunk[0]
+    if stop < state.me.params.vectors[vector].length:
+        return msgspec.structs.replace(state, next_chunk=(vector, stop))
+    if vector + 1 < len(state.me.params.vectors):
+        return msgspec.structs.replace(state, next_chunk=(vector + 1, 0))
+    kept = (state.me, state.session, state.shared, state.model_hash, state.held_shares)
+    if state.me.params.adversary == "active":
+        return states.ExpectConsistencyCheckRequest(*kept)
+    return states.ExpectUnmaskingRequest(*kept, signed=None)
+
+
+def chunk_plan(params: RoundParams) -> list[tuple[int, int]]:
+    """Return (vector, offset) of every chunk of an input, in the order in which they are sent."""
+    return [(vector, start) for vector, spec in enumerate(params.vectors) for start in spec.chunk_starts()]
+
+
+def server_collect(state: states.CollectMaskedInput, client: int, message: m.MaskedInput) -> ServerStep:
+    """Take one chunk; the input counts once its last chunk is here."""
+    check.check_in_phase(state.shared, client, "MaskedInput")
+    plan = chunk_plan(state.terms.params)
+    received = state.received.get(client, ())
+    digest = hashlib.sha256(message.payload).digest()
+    place = (message.vector, message.offset)
+    if place in plan[: len(received)]:
+        check.check_same_again(received[plan.index(place)], digest, client)
+        return ServerStep(state)
+    expected = plan[len(received)] if len(received) < len(plan) else None
+    check.check_chunk(state.terms.params.vectors, expected, message, client)
+    following = msgspec.structs.replace(state, received={**state.received, client: (*received, digest)})
+    events: tuple[Event, ...] = (ChunkAccepted(client, message.vector, message.offset, message.payload),)
+    if len(received) + 1 == len(plan):
+        events += (InputComplete(client),)
+    return ServerStep(following, events=events)
+
+
+def complete(state: states.CollectMaskedInput) -> tuple[int, ...]:
+    """Return the clients whose whole input is here, ascending (U3 if the phase ended now)."""
+    chunks = len(chunk_plan(state.terms.params))
+    return tuple(sorted(client for client, received in state.received.items() if len(received) == chunks))

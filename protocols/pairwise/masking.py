@@ -1,0 +1,103 @@
+"""Self masks and pairwise masks: what they are derived from, and how they are added over any range of a vector.
+
+y_u = x_u + PRG(b_u) + sum_{v > u} PRG(s_uv) - sum_{v < u} PRG(s_uv)   (Bonawitz et al. 2017, figure 4, round 2)
+
+The stream of a mask is AES-256-CTR under a key bound to the session, the model, the vector and the two clients, so
+clients that train different models, or see different directories, hold masks that do not cancel. Streams are seekable:
+any range [start, stop) is computed without the rest, which lets callers cut a vector across threads or machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.pairwise.params import VectorSpec
+from protocols.primitives import prg
+from protocols.secret import Secret
+from protocols.suites import Suite
+
+_CHUNK_WORDS = prg.CHUNK_BYTES // 8
+_BATCH = 512
+"""Cipher contexts kept open at a time (about 1 KiB each)."""
+
+
+@dataclass(frozen=True)
+class MaskTerm:
+    """One mask of a sum, and its sign.
+
+    Attributes:
+        seed: the self-mask seed or the pairwise seed.
+        usage: ``"self-mask"`` or ``"pairwise-mask"``.
+        clients: the client of a self mask, or the two of a pairwise mask, ascending.
+        negative: subtract instead of add.
+    """
+
+    seed: Secret
+    usage: str
+    clients: tuple[int, ...]
+    negative: bool
+
+    def negated(self) -> MaskTerm:
+        """Return the term that cancels this one."""
+        return MaskTerm(self.seed, self.usage, self.clients, not self.negative)
+
+
+@dataclass(frozen=True)
+class MaskContext:
+    """What every mask of one round is bound to (all public)."""
+
+    cipher: Suite
+    session: bytes
+    model_hash: bytes
+
+    def key(self, term: MaskTerm, spec: VectorSpec) -> bytes:
+        """Derive the 32-byte stream key of ``term`` for one vector."""
+        vector = (spec.name, spec.length, str(spec.modulus))
+        return self.cipher.derive(
+            term.seed.reveal(), term.usage, self.session, self.model_hash, vector, tuple(term.clients)
+        )
+
+
+def self_mask(client: int, seed: Secret) -> MaskTerm:
+    """Return PRG(b_u), the mask that comes off with the shares of survivors."""
+    return MaskTerm(seed, "self-mask", (client,), negative=False)
+
+
+def pairwise_mask(client: int, other: int, seed: Secret) -> MaskTerm:
+    """Return the mask that ``client`` shares with ``other``: added by the lower id, subtracted by the higher."""
+    return MaskTerm(seed, "pairwise-mask", (min(client, other), max(client, other)), negative=client > other)
+
+
+def pairwise_seed(cipher: Suite, session: bytes, agreed: bytes, client: int, other: int) -> Secret:
+    """Derive the seed of a pair from its agreed secret; both ends and a reconstructing server get the same."""
+    return Secret(cipher.derive(agreed, "pairwise-seed", session, (min(client, other), max(client, other))))
+
+
+def add_masks(
+    values: NDArray[np.uint64], spec: VectorSpec, start: int, terms: Sequence[MaskTerm], context: MaskContext
+) -> None:
+    """Add the masks of ``terms`` to ``values`` in place, modulo 2^64.
+
+    Args:
+        values: elements [start, start + len(values)) of the vector; contiguous.
+        spec: the vector.
+        start: an even element number (a cipher block holds two elements).
+        terms: masks with their signs.
+        context: what the masks are bound to.
+
+    Work is cut so that a chunk of ``values``, of key stream and of the cipher's input share a second-level cache.
+    """
+    buffer = prg.ChunkBuffer()
+    for first in range(0, len(terms), _BATCH):
+        streams = [
+            (prg.encryptor(context.key(term, spec), 8 * start), np.subtract if term.negative else np.add)
+            for term in terms[first : first + _BATCH]
+        ]
+        for low in range(0, len(values), _CHUNK_WORDS):
+            chunk = values[low : low + _CHUNK_WORDS]
+            for stream, combine in streams:
+                combine(chunk, buffer.draw(stream, len(chunk)), out=chunk)

@@ -1,0 +1,196 @@
+"""The wire messages, in the order in which they are sent (Bonawitz et al. 2017, figure 4).
+
+Requests go from the server to a client, the plain names from a client to the server. Ids in lists ascend strictly.
+Signatures have 64 bytes in a round with a roster and 0 bytes in a round without (the round decides, not the peer).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import msgspec
+
+from protocols.pairwise.params import CHUNK_ELEMENTS, MAX_CLIENTS, ClientId, RoundParams
+from protocols.primitives import aead, shamir, signing
+from protocols.wire import Bytes32, Codec, Message
+
+Signature = Annotated[bytes, msgspec.Meta(max_length=signing.SIGNATURE_BYTES)]
+Element = Annotated[bytes, msgspec.Meta(min_length=shamir.ELEMENT_BYTES, max_length=shamir.ELEMENT_BYTES)]
+
+SEALED_BYTES = aead.OVERHEAD_BYTES + 80
+"""Upper bound on a sealed ``SharePair`` (two elements, two ids and their MessagePack headers)."""
+
+
+class Phase(Enum):
+    """The phases of the paper, by the client message that each collects."""
+
+    ADVERTISE_KEYS = "advertise-keys"
+    SHARE_KEYS = "share-keys"
+    MASKED_INPUT = "masked-input"
+    CONSISTENCY_CHECK = "consistency-check"
+    UNMASKING = "unmasking"
+
+
+class AdvertiseKeys(Message, frozen=True):
+    """Round 0, client: two fresh public keys, signed by the long-term identity in a round with a roster."""
+
+    enc_key: Bytes32
+    mask_key: Bytes32
+    signature: Signature
+
+
+class AdvertisedKeys(Message, frozen=True):
+    """One entry of the key directory."""
+
+    client: ClientId
+    enc_key: Bytes32
+    mask_key: Bytes32
+    signature: Signature
+
+
+class ShareKeysRequest(Message, frozen=True):
+    """Round 1, server: the complete directory U1; its hash is the session id."""
+
+    directory: Annotated[tuple[AdvertisedKeys, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+
+
+class SharePair(Message, frozen=True):
+    """Plaintext of a sealed share: who gave it to whom, and one share of each secret."""
+
+    dealer: ClientId
+    holder: ClientId
+    self_mask_share: Element
+    mask_key_share: Element
+
+
+class DealtShares(Message, frozen=True):
+    """What a dealer publishes for one holder: the sealed pair (empty for itself) and a hash of each share."""
+
+    holder: ClientId
+    sealed: Annotated[bytes, msgspec.Meta(max_length=SEALED_BYTES)]
+    self_mask_share_hash: Bytes32
+    mask_key_share_hash: Bytes32
+    signature: Signature
+
+
+class ShareKeys(Message, frozen=True):
+    """Round 1, client: a hash of the self-mask seed, and a share of both secrets for every neighbour and itself."""
+
+    self_mask_hash: Bytes32
+    dealt: Annotated[tuple[DealtShares, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+
+
+class RelayedShares(Message, frozen=True):
+    """A dealer's entry for this client, as the server passes it on."""
+
+    dealer: ClientId
+    self_mask_hash: Bytes32
+    sealed: Annotated[bytes, msgspec.Meta(max_length=SEALED_BYTES)]
+    self_mask_share_hash: Bytes32
+    mask_key_share_hash: Bytes32
+    signature: Signature
+
+
+class MaskedInputRequest(Message, frozen=True):
+    """Round 2, server: who shared keys (U2), the shares meant for this client, and the model being trained."""
+
+    shared: Annotated[tuple[ClientId, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+    relayed: Annotated[tuple[RelayedShares, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+    model_hash: Bytes32
+
+
+class MaskedInput(Message, frozen=True):
+    """Round 2, client: one chunk of one masked vector, bit-packed (the paper's y_u)."""
+
+    vector: Annotated[int, msgspec.Meta(ge=0)]
+    offset: Annotated[int, msgspec.Meta(ge=0)]
+    payload: bytes
+
+
+class ConsistencyCheckRequest(Message, frozen=True):
+    """Round 3, server, active adversary only: the survivors U3."""
+
+    survivors: Annotated[tuple[ClientId, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+
+
+class ConsistencyCheck(Message, frozen=True):
+    """Round 3, client: its signature on (session, model, survivors)."""
+
+    signature: Signature
+
+
+class SurvivorSignature(Message, frozen=True):
+    """One client's signature on the survivor list."""
+
+    client: ClientId
+    signature: Signature
+
+
+class UnmaskingRequest(Message, frozen=True):
+    """Round 4, server: survivors U3 and dropped U2 - U3; with a roster, the signatures of U4 on the survivors."""
+
+    survivors: Annotated[tuple[ClientId, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+    dropped: Annotated[tuple[ClientId, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+    signatures: Annotated[tuple[SurvivorSignature, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+
+
+class RevealedShare(Message, frozen=True):
+    """One share of one dealer; the list it stands in says which secret, and no dealer stands in both."""
+
+    dealer: ClientId
+    share: Element
+
+
+class Unmasking(Message, frozen=True):
+    """Round 4, client: shares of the self-mask seeds of survivors and of the mask keys of the dropped."""
+
+    self_mask_shares: Annotated[tuple[RevealedShare, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+    mask_key_shares: Annotated[tuple[RevealedShare, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+
+
+class Abort(Message, frozen=True):
+    """Server: the round is over without a result."""
+
+    reason: Annotated[str, msgspec.Meta(max_length=256)]
+
+
+CODEC = Codec(
+    {
+        1: AdvertiseKeys,
+        2: ShareKeysRequest,
+        3: ShareKeys,
+        4: MaskedInputRequest,
+        5: MaskedInput,
+        6: ConsistencyCheckRequest,
+        7: ConsistencyCheck,
+        8: UnmaskingRequest,
+        9: Unmasking,
+        15: Abort,
+    }
+)
+
+
+def limits_at_server(params: RoundParams) -> dict[type[Message], int]:
+    """Return the largest acceptable body, in bytes, of every message a server receives in this round."""
+    clients = len(params.clients)
+    chunk = max(min(vector.length, CHUNK_ELEMENTS) * vector.bits for vector in params.vectors)
+    return {
+        AdvertiseKeys: 256,
+        ShareKeys: 128 + clients * 384,
+        MaskedInput: 64 + chunk // 8,
+        ConsistencyCheck: 128,
+        Unmasking: 64 + clients * 64,
+    }
+
+
+def limits_at_client(params: RoundParams) -> dict[type[Message], int]:
+    """Return the largest acceptable body, in bytes, of every message a client receives in this round."""
+    clients = len(params.clients)
+    return {
+        ShareKeysRequest: 64 + clients * 192,
+        MaskedInputRequest: 128 + clients * 400,
+        ConsistencyCheckRequest: 64 + clients * 4,
+        UnmaskingRequest: 64 + clients * 96,
+        Abort: 2048,
+    }

@@ -1,0 +1,240 @@
+"""What a round is (``RoundParams``, proposed by the server) and what a client insists on (``LocalPolicy``).
+
+``RoundParams`` refuses values that make no protocol; ``LocalPolicy`` refuses values that make no *privacy* for the
+client that holds it. The hash of the parameters is bound into every key, associated data and signature of the round.
+
+Which threshold hides what (n clients, threshold t, c of them colluding with the server):
+
+*Curious server.* It follows the protocol, so it asks for one set of survivors only and gets, for each client, shares
+of one kind. What it could add are the c shares that its colluders hold of the *other* secret: t > c keeps that below
+the threshold. (Bonawitz et al. 2017, section 5.)
+
+*Active server.* It may show different survivor lists to different clients. Honest clients answer each peer with one
+kind of share, so for one victim it can collect at most n - c answers from them, split in two, plus its c colluders
+on both sides: 2c + (n - c) = n + c shares in all. Both secrets need 2t shares, so 2t > n + c makes it impossible.
+(Section 6; tests/protocols/pairwise/test_thresholds.py exhausts this for small n.)
+
+*What the sum shows.* An opened sum holds at least t inputs, of which c are known to the colluders. Every site sees the
+sum, so one curious site is always assumed: t - max(c, 1) >= 2 or the sum of the others is somebody's own input.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from protocols.errors import ParameterError
+from protocols.primitives import bitpack
+from protocols.suites import CLASSICAL, Suite, suite
+from protocols.wire import Bytes32
+
+MAX_CLIENTS = 1 << 14
+"""Clients of one round; ids and Shamir points stay below 2^16, and a survivor list below 64 KiB."""
+
+MAX_VECTORS = 16
+MAX_LENGTH = 1 << 32
+"""Elements of one vector: its mask stream of 8 bytes an element stays within one key's allowance (2^36 bytes)."""
+
+CHUNK_ELEMENTS = 1 << 20
+"""Elements of one ``MaskedInput`` message at most: 8 MiB, what both sides hold while a longer vector streams by."""
+
+MIN_HIDDEN_INPUTS = 2
+"""Least number of inputs nobody knows in an opened sum; with one, the sum would be that input."""
+
+ClientId = Annotated[int, msgspec.Meta(ge=1, lt=1 << 16)]
+Adversary = Literal["curious", "active"]
+
+
+class VectorSpec(msgspec.Struct, frozen=True, array_like=True):
+    """A named vector of residues that every client contributes.
+
+    Attributes:
+        name: unique in the round; bound into the mask derivation.
+        length: number of elements.
+        modulus: a power of two from 2 to 2^64. Values are ``uint64``; masks are added modulo 2^64 and reduced
+            when they are packed, which is the same thing modulo any smaller power of two.
+    """
+
+    name: str
+    length: int
+    modulus: int
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be masked or sent."""
+        if not self.name or len(self.name) > 64:
+            raise ParameterError("a vector needs a name of 1 to 64 characters")
+        if not 1 <= self.length <= MAX_LENGTH:
+            raise ParameterError(f"vector {self.name!r} has {self.length} elements; allowed are 1 to {MAX_LENGTH}")
+        if not 2 <= self.modulus <= 1 << 64 or self.modulus & (self.modulus - 1):
+            raise ParameterError(f"vector {self.name!r}: modulus {self.modulus} is no power of two from 2 to 2^64")
+
+    @property
+    def bits(self) -> int:
+        """Bits of one element on the wire."""
+        return self.modulus.bit_length() - 1
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the whole vector on the wire."""
+        return bitpack.packed_size(self.length, self.bits)
+
+    def chunk_starts(self) -> range:
+        """Return the first elements of the pieces in which the vector is sent, in order."""
+        return range(0, self.length, CHUNK_ELEMENTS)
+
+    def chunk_end(self, start: int) -> int:
+        """Return the element after the piece that begins at ``start``."""
+        return min(start + CHUNK_ELEMENTS, self.length)
+
+
+class Roster(msgspec.Struct, frozen=True, array_like=True):
+    """Long-term Ed25519 identities of the members, agreed on outside of the protocol.
+
+    Attributes:
+        members: (client id, 32-byte verification key), ascending by id, no key twice.
+    """
+
+    members: tuple[tuple[ClientId, Bytes32], ...]
+
+    def __post_init__(self) -> None:
+        """Refuse unsorted or repeated members."""
+        ids = [client for client, _ in self.members]
+        if ids != sorted(set(ids)):
+            raise ParameterError("roster members are listed once each, in ascending order of their ids")
+        if len({key for _, key in self.members}) != len(ids):
+            raise ParameterError("two roster members have the same identity key: every site needs its own")
+
+    def key(self, client: int) -> bytes | None:
+        """Return the verification key of ``client``, or ``None`` if it is no member."""
+        return dict(self.members).get(client)
+
+    def hash(self) -> bytes:
+        """Return the 32 bytes that members compare and that ``RoundParams.roster`` binds."""
+        return CLASSICAL.hash("roster", self.members)
+
+
+NO_ROSTER = bytes(32)
+"""``RoundParams.roster`` of a round without identities (curious server only)."""
+
+
+class RoundParams(msgspec.Struct, frozen=True):
+    """Everything that both sides of a round must agree on.
+
+    Attributes:
+        study: name of the study; together with ``round_index`` and ``attempt`` it makes rounds distinct.
+        round_index: number of the round, from 0.
+        attempt: number of the try at this round, from 0.
+        clients: ids of the invited clients, ascending, each from 1 to 65535.
+        threshold: Shamir threshold t, the least number of clients that must stay to the end.
+        vectors: what every client contributes.
+        task: 32-byte hash of what lies above this layer (quantization, weighting, privacy).
+        roster: hash of the roster, or ``NO_ROSTER``.
+        adversary: ``"curious"`` or ``"active"``: whom the round withstands.
+        protocol: ``"secagg"``, the complete graph.
+        suite: code point of the cipher suite.
+
+    Raises:
+        ParameterError: a value that makes no protocol, saying which would.
+    """
+
+    study: str
+    round_index: int
+    clients: tuple[ClientId, ...]
+    threshold: int
+    vectors: tuple[VectorSpec, ...]
+    task: Bytes32 = bytes(32)
+    attempt: int = 0
+    roster: Bytes32 = NO_ROSTER
+    adversary: Adversary = "curious"
+    protocol: Literal["secagg"] = "secagg"
+    suite: int = CLASSICAL.code
+
+    def __post_init__(self) -> None:
+        """Refuse at construction."""
+        suite(self.suite)
+        if not self.study or len(self.study) > 256:
+            raise ParameterError("a study needs a name of 1 to 256 characters")
+        if self.round_index < 0 or self.attempt < 0:
+            raise ParameterError("round_index and attempt count from 0")
+        self._check_clients()
+        if not 1 <= len(self.vectors) <= MAX_VECTORS:
+            raise ParameterError(f"a round carries 1 to {MAX_VECTORS} vectors, not {len(self.vectors)}")
+        if len({vector.name for vector in self.vectors}) != len(self.vectors):
+            raise ParameterError("two vectors of the round have the same name")
+        if self.adversary == "active" and self.roster == NO_ROSTER:
+            raise ParameterError("an active adversary is only withstood with a roster of identities")
+
+    def _check_clients(self) -> None:
+        if list(self.clients) != sorted(set(self.clients)):
+            raise ParameterError("clients are listed once each, in ascending order of their ids")
+        if len(self.clients) > MAX_CLIENTS or any(not 1 <= client < 1 << 16 for client in self.clients):
+            raise ParameterError(f"a round has at most {MAX_CLIENTS} clients, with ids from 1 to 65535")
+        if not 2 <= self.threshold <= len(self.clients):
+            raise ParameterError(
+                f"threshold {self.threshold} cannot be met: it lies from 2 to the {len(self.clients)} clients invited"
+            )
+
+    @property
+    def cipher_suite(self) -> Suite:
+        """The suite behind the code point."""
+        return suite(self.suite)
+
+    def hash(self) -> bytes:
+        """Return the 32-byte hash that every derivation of the round is bound to."""
+        return self.cipher_suite.hash("round-params", msgspec.msgpack.encode(self))
+
+
+class LocalPolicy(msgspec.Struct, frozen=True):
+    """What one client insists on, whatever the server proposes.
+
+    Attributes:
+        min_clients: least number of invited clients.
+        min_threshold: least threshold; an opened sum holds at least that many inputs.
+        colluders: how many other clients (c) may collude with the server without harm to this one.
+        adversary: the weakest adversary class that this client accepts to be protected against.
+        suites: accepted cipher suites.
+        max_packed_bytes: most bytes that this client is willing to upload as masked input.
+        roster: the members this client knows; required to take part in an ``active`` round.
+        studies: accepted study names, or ``None`` for any.
+        task: accepted 32-byte task hash, or ``None`` for any.
+    """
+
+    min_clients: int = 3
+    min_threshold: int = 3
+    colluders: int = 1
+    adversary: Adversary = "curious"
+    suites: tuple[int, ...] = (CLASSICAL.code,)
+    max_packed_bytes: int = 1 << 33
+    roster: Roster | None = None
+    studies: tuple[str, ...] | None = None
+    task: Bytes32 | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a policy that protects nothing."""
+        if self.colluders < 0:
+            raise ParameterError("colluders is a number of clients, 0 or more")
+        if self.min_clients < 1 or self.min_threshold < 1:
+            raise ParameterError("min_clients and min_threshold are numbers of clients, 1 or more")
+
+
+def least_threshold(clients: int, adversary: Adversary, colluders: int) -> int:
+    """Return the least threshold that hides inputs (see the module's text), which may exceed ``clients``."""
+    hidden = max(colluders, 1) + MIN_HIDDEN_INPUTS
+    against_server = colluders + 1 if adversary == "curious" else (clients + colluders) // 2 + 1
+    return max(hidden, against_server)
+
+
+def default_threshold(clients: int, adversary: Adversary = "curious", colluders: int = 1) -> int:
+    """Return floor(2n/3) + 1, or the least safe threshold if that is larger.
+
+    Raises:
+        ParameterError: the cohort is too small for any safe threshold.
+    """
+    threshold = max(2 * clients // 3 + 1, least_threshold(clients, adversary, colluders))
+    if threshold > clients:
+        raise ParameterError(
+            f"{clients} clients cannot hide {MIN_HIDDEN_INPUTS} inputs from {max(colluders, 1)} curious: "
+            f"at least {max(colluders, 1) + MIN_HIDDEN_INPUTS} are needed"
+        )
+    return threshold

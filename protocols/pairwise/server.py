@@ -1,0 +1,251 @@
+"""The server machine: one round, single use (Bonawitz et al. 2017, figure 4).
+
+The server collects one kind of message a phase. It never decides when a phase ends: ``status`` reports facts, and the
+caller says ``advance``. A step that raises leaves the old state valid; the caller then drops the client or goes on.
+The steps stand in the phase modules; here they are dispatched by state, and kept in an object for those who like one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.errors import LocalProtocolError, ParameterError
+from protocols.pairwise import (
+    advertise_keys,
+    consistency_check,
+    masked_input,
+    masking,
+    share_keys,
+    states,
+    unmasking,
+)
+from protocols.pairwise import messages as m
+from protocols.pairwise import validation as check
+from protocols.pairwise.accumulate import Accumulator, MemoryAccumulator
+from protocols.pairwise.params import Roster, RoundParams, VectorSpec
+from protocols.pairwise.steps import ChunkAccepted, ServerStep, Status
+from protocols.wire import check_context
+
+_COLLECT: dict[type[states.State], Callable[[Any, int, Any], ServerStep]] = {
+    states.CollectAdvertiseKeys: advertise_keys.server_collect,
+    states.CollectShareKeys: share_keys.server_collect,
+    states.CollectMaskedInput: masked_input.server_collect,
+    states.CollectConsistencyCheck: consistency_check.server_collect,
+    states.CollectUnmasking: unmasking.server_collect,
+}
+
+
+def start(params: RoundParams, model_hash: bytes, roster: Roster | None = None) -> ServerStep:
+    """Open a round.
+
+    Args:
+        params: the round.
+        model_hash: 32-byte hash of the model that clients train in it.
+        roster: identities, for an active round.
+
+    Raises:
+        ParameterError: an active round without the roster that ``params`` names, or a hash of another length.
+    """
+    if len(model_hash) != 32:
+        raise ParameterError(f"a model hash has 32 bytes, not {len(model_hash)}")
+    if params.adversary == "active" and (roster is None or roster.hash() != params.roster):
+        raise ParameterError("an active round needs the roster whose hash stands in its parameters")
+    return ServerStep(states.CollectAdvertiseKeys(states.Terms(params, roster, model_hash), {}))
+
+
+def receive(state: states.ServerState, client: int, data: bytes) -> ServerStep:
+    """Take one frame from ``client`` (the transport vouches for the sender; in an active round, signatures do).
+
+    A frame that says again what was said before in the phase changes nothing.
+
+    Raises:
+        RemoteProtocolError: the frame breaks a numbered rule; the state stays valid.
+        LocalProtocolError: the round is over.
+    """
+    if isinstance(state, states.Opened | states.Aborted):
+        raise LocalProtocolError(f"the round is over ({type(state).__name__})")
+    params = state.terms.params
+    check.check_sender(params, client)
+    context, message = m.CODEC.decode(data, m.limits_at_server(params))
+    if (type(state), type(message)) not in states.SERVER_TRANSITIONS:
+        check.check_in_phase((), client, type(message).__name__)
+    check_context(context, params.hash() if isinstance(state, states.CollectAdvertiseKeys) else state.session)
+    return _COLLECT[type(state)](state, client, message)
+
+
+def status(state: states.ServerState) -> Status:
+    """Report what is here and what is missing."""
+    match state:
+        case states.CollectAdvertiseKeys():
+            return _facts(m.Phase.ADVERTISE_KEYS, state.advertised, state.terms.params.clients, state.terms)
+        case states.CollectShareKeys():
+            return _facts(m.Phase.SHARE_KEYS, state.shared, state.advertised, state.terms)
+        case states.CollectMaskedInput():
+            return _facts(m.Phase.MASKED_INPUT, masked_input.complete(state), state.shared, state.terms)
+        case states.CollectConsistencyCheck():
+            return _facts(m.Phase.CONSISTENCY_CHECK, state.signatures, state.survivors, state.terms)
+        case states.CollectUnmasking():
+            return _facts(m.Phase.UNMASKING, state.answers, state.asked, state.terms)
+        case _:
+            return Status(None, (), (), 0)
+
+
+def _facts(phase: m.Phase, have: Collection[int], expected: Collection[int], terms: states.Terms) -> Status:
+    return Status(phase, tuple(sorted(have)), tuple(sorted(set(expected) - set(have))), terms.params.threshold)
+
+
+def advance(state: states.ServerState) -> ServerStep:
+    """End the present phase with whoever is here, and give the requests of the next.
+
+    Raises:
+        LocalProtocolError: no phase is open, or fewer clients are here than the threshold: wait, or abort.
+        RemoteProtocolError: rule S10 at the end of Unmasking, naming the client whose shares open to something else.
+    """
+    facts = status(state)
+    if facts.phase is None:
+        raise LocalProtocolError(f"the round is over ({type(state).__name__})")
+    if not facts.ready:
+        raise LocalProtocolError(
+            f"{facts.phase.value} has {len(facts.have)} clients and needs {facts.need}: wait for more, or abort"
+        )
+    match state:
+        case states.CollectAdvertiseKeys():
+            return advertise_keys.server_end(state)
+        case states.CollectShareKeys():
+            return share_keys.server_end(state)
+        case states.CollectMaskedInput() if state.terms.params.adversary == "active":
+            return consistency_check.server_begin(state)
+        case states.CollectMaskedInput() | states.CollectConsistencyCheck():
+            return unmasking.server_begin(state)
+        case states.CollectUnmasking():
+            return unmasking.server_end(state)
+        case states.Opened() | states.Aborted():
+            raise LocalProtocolError(f"the round is over ({type(state).__name__})")
+
+
+def abort(state: states.ServerState, reason: str) -> ServerStep:
+    """End the round without a result and tell the clients that are still in it."""
+    if isinstance(state, states.Opened | states.Aborted):
+        raise LocalProtocolError(f"the round is over ({type(state).__name__})")
+    facts = status(state)
+    frame = m.CODEC.encode(state.terms.params.hash(), m.Abort(reason[:256]))
+    return ServerStep(states.Aborted(reason), tuple((client, frame) for client in sorted(facts.have + facts.pending)))
+
+
+Range = tuple[VectorSpec, int, NDArray[np.uint64]]
+"""A stretch of a vector: (vector, first element, the elements themselves as a writable view)."""
+
+
+def unmask_range(stretch: Range, terms: list[masking.MaskTerm], context: masking.MaskContext) -> None:
+    """Take the masks of ``terms`` off one stretch, in place, and reduce it modulo the vector's modulus.
+
+    Stretches are independent of each other: call this from as many threads or machines as there are.
+    """
+    spec, start, values = stretch
+    masking.add_masks(values, spec, start, terms, context)
+    np.bitwise_and(values, np.uint64(spec.modulus - 1), out=values)
+
+
+class Server:
+    """Keeps the current state of the server in one round.
+
+    Args:
+        params: the round.
+        model_hash: 32-byte hash of the model that clients train in it.
+        roster: identities, for an active round.
+        accumulator: where masked inputs are added up; in memory by default.
+
+    Attributes:
+        state: the present state.
+        survivors: U3, once the sum is open.
+
+    Raises:
+        ParameterError: an active round without its roster.
+    """
+
+    def __init__(
+        self,
+        params: RoundParams,
+        model_hash: bytes,
+        *,
+        roster: Roster | None = None,
+        accumulator: Accumulator | None = None,
+    ) -> None:
+        self.state: states.ServerState = start(params, model_hash, roster).state
+        self._accumulator = accumulator or MemoryAccumulator(params.vectors)
+        self._taken = False
+
+    def receive(self, client: int, data: bytes) -> None:
+        """Take one frame from ``client``; see the function ``receive``."""
+        step = receive(self.state, client, data)
+        for event in step.events:
+            if isinstance(event, ChunkAccepted):
+                self._accumulator.store(event.client, event.vector, event.offset, event.payload)
+            else:
+                self._accumulator.commit(event.client)
+        self.state = step.state
+
+    @property
+    def status(self) -> Status:
+        """What is here and what is missing in the present phase."""
+        return status(self.state)
+
+    def advance(self) -> tuple[tuple[int, bytes], ...]:
+        """End the phase and return the frames to send, as (client id, bytes); see the function ``advance``."""
+        step = advance(self.state)
+        self.state = step.state
+        return step.outbound
+
+    def abort(self, reason: str) -> tuple[tuple[int, bytes], ...]:
+        """End the round without a result and return the frames that tell the clients."""
+        step = abort(self.state, reason)
+        self.state = step.state
+        return step.outbound
+
+    @property
+    def survivors(self) -> tuple[int, ...]:
+        """The clients whose inputs are in the sum."""
+        return self._opened().survivors
+
+    def result(
+        self, apply: Callable[[Callable[[Range], None], list[Range]], Iterable[None]] = map, pieces: int = 1
+    ) -> dict[str, NDArray[np.uint64]]:
+        """Take the remaining masks off and return the sums, by vector name, each below its modulus.
+
+        The totals are unmasked in place: call this once.
+
+        Args:
+            apply: runs a function over a list, such as the ``map`` of a thread pool.
+            pieces: into how many stretches each vector is cut.
+
+        Raises:
+            LocalProtocolError: the round is not open, or the result was taken before.
+        """
+        opened = self._opened()
+        if self._taken:
+            raise LocalProtocolError("the result was taken before: the totals are unmasked in place, once")
+        self._taken = True
+        terms, params = unmasking.terms_left(opened), opened.terms.params
+        context = masking.MaskContext(params.cipher_suite, opened.session, opened.terms.model_hash)
+        totals = self._accumulator.totals()
+        stretches = [
+            piece for spec, total in zip(params.vectors, totals, strict=True) for piece in _cut(spec, total, pieces)
+        ]
+        for _ in apply(lambda stretch: unmask_range(stretch, terms, context), stretches):
+            pass
+        return {spec.name: total for spec, total in zip(params.vectors, totals, strict=True)}
+
+    def _opened(self) -> states.Opened:
+        if not isinstance(self.state, states.Opened):
+            raise LocalProtocolError(f"there is no result in {type(self.state).__name__}")
+        return self.state
+
+
+def _cut(spec: VectorSpec, total: NDArray[np.uint64], pieces: int) -> list[Range]:
+    """Cut a vector into stretches that begin at even elements (a cipher block holds two)."""
+    size = max(-(-spec.length // pieces) + 1 & ~1, 2)
+    return [(spec, start, total[start : start + size]) for start in range(0, spec.length, size)]

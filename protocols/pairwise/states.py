@@ -1,0 +1,289 @@
+"""The states of both machines, named after what they wait for, and the tables of legal transitions.
+
+A state is an immutable value and holds only what later phases need: a secret disappears from the machine when its
+state is left. States never cross the wire; ``snapshot`` encodes them for the owner's own disk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from protocols.errors import LocalProtocolError
+from protocols.pairwise import messages as m
+from protocols.pairwise.params import LocalPolicy, Roster, RoundParams
+from protocols.secret import Secret
+from protocols.suites import Context
+
+
+class State(msgspec.Struct, frozen=True, tag=True):
+    """Base of all states."""
+
+
+# -- client --------------------------------------------------------------------------------------------------------
+
+
+class Self(msgspec.Struct, frozen=True):
+    """Who a client is and what it agreed to, the same in all its states."""
+
+    client: int
+    params: RoundParams
+    policy: LocalPolicy
+    identity: Secret | None
+
+    def sign(self, usage: str, *statement: Context) -> bytes:
+        """Sign with the long-term identity; the empty signature where the round has no identities."""
+        if self.identity is None:
+            return b""
+        return self.params.cipher_suite.sign(self.identity, usage, *statement)
+
+
+class ExpectShareKeysRequest(State, frozen=True):
+    """Keys were advertised."""
+
+    me: Self
+    enc_secret: Secret
+    mask_secret: Secret
+    advertised: m.AdvertiseKeys
+
+
+class ExpectMaskedInputRequest(State, frozen=True):
+    """Shares were dealt; ``channel_keys`` open what each neighbour sends, ``own_share`` stays here."""
+
+    me: Self
+    session: bytes
+    mask_secret: Secret
+    self_mask_seed: Secret
+    own_share: Secret
+    mask_keys: dict[int, bytes]
+    channel_keys: dict[int, Secret]
+
+
+class ExpectInput(State, frozen=True):
+    """Everything is agreed; the caller hands in its vectors chunk by chunk. ``next_chunk`` is (vector, offset)."""
+
+    me: Self
+    session: bytes
+    shared: tuple[int, ...]
+    model_hash: bytes
+    self_mask_seed: Secret
+    pairwise_seeds: dict[int, Secret]
+    held_shares: dict[int, Secret]
+    next_chunk: tuple[int, int]
+
+
+class ExpectConsistencyCheckRequest(State, frozen=True):
+    """The whole masked input was handed out (active adversary only)."""
+
+    me: Self
+    session: bytes
+    shared: tuple[int, ...]
+    model_hash: bytes
+    held_shares: dict[int, Secret]
+
+
+class ExpectUnmaskingRequest(State, frozen=True):
+    """Waiting for the one unmasking question; ``signed`` is the survivor list signed before, in an active round."""
+
+    me: Self
+    session: bytes
+    shared: tuple[int, ...]
+    model_hash: bytes
+    held_shares: dict[int, Secret]
+    signed: tuple[int, ...] | None
+
+
+class Completed(State, frozen=True):
+    """The client answered; it holds no secret any more."""
+
+    survivors: tuple[int, ...]
+
+
+class Aborted(State, frozen=True):
+    """The round ended without this machine's result; no secret is held."""
+
+    reason: str
+
+
+ClientState = (
+    ExpectShareKeysRequest
+    | ExpectMaskedInputRequest
+    | ExpectInput
+    | ExpectConsistencyCheckRequest
+    | ExpectUnmaskingRequest
+    | Completed
+    | Aborted
+)
+
+CLIENT_TRANSITIONS: dict[tuple[type[State], type], tuple[type[State], ...]] = {
+    (ExpectShareKeysRequest, m.ShareKeysRequest): (ExpectMaskedInputRequest,),
+    (ExpectMaskedInputRequest, m.MaskedInputRequest): (ExpectInput,),
+    (ExpectInput, m.MaskedInput): (ExpectInput, ExpectConsistencyCheckRequest, ExpectUnmaskingRequest),
+    (ExpectConsistencyCheckRequest, m.ConsistencyCheckRequest): (ExpectUnmaskingRequest,),
+    (ExpectUnmaskingRequest, m.UnmaskingRequest): (Completed,),
+    (ExpectShareKeysRequest, m.Abort): (Aborted,),
+    (ExpectMaskedInputRequest, m.Abort): (Aborted,),
+    (ExpectInput, m.Abort): (Aborted,),
+    (ExpectConsistencyCheckRequest, m.Abort): (Aborted,),
+    (ExpectUnmaskingRequest, m.Abort): (Aborted,),
+}
+"""Every legal (state, message) pair of a client and the states it may lead to. ``MaskedInput`` is the caller's own."""
+
+
+# -- server --------------------------------------------------------------------------------------------------------
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What the server was set up with, the same in all its states."""
+
+    params: RoundParams
+    roster: Roster | None
+    model_hash: bytes
+
+
+class CollectAdvertiseKeys(State, frozen=True):
+    """Round 0."""
+
+    terms: Terms
+    advertised: dict[int, m.AdvertiseKeys]
+
+
+class CollectShareKeys(State, frozen=True):
+    """Round 1."""
+
+    terms: Terms
+    session: bytes
+    advertised: dict[int, m.AdvertiseKeys]
+    shared: dict[int, m.ShareKeys]
+
+
+class CollectMaskedInput(State, frozen=True):
+    """Round 2; ``received`` holds the hashes of each client's chunks so far."""
+
+    terms: Terms
+    session: bytes
+    advertised: dict[int, m.AdvertiseKeys]
+    shared: dict[int, m.ShareKeys]
+    received: dict[int, tuple[bytes, ...]]
+
+
+class CollectConsistencyCheck(State, frozen=True):
+    """Round 3, active adversary only."""
+
+    terms: Terms
+    session: bytes
+    advertised: dict[int, m.AdvertiseKeys]
+    shared: dict[int, m.ShareKeys]
+    survivors: tuple[int, ...]
+    signatures: dict[int, bytes]
+
+
+class CollectUnmasking(State, frozen=True):
+    """Round 4."""
+
+    terms: Terms
+    session: bytes
+    advertised: dict[int, m.AdvertiseKeys]
+    shared: dict[int, m.ShareKeys]
+    survivors: tuple[int, ...]
+    asked: tuple[int, ...]
+    answers: dict[int, m.Unmasking]
+
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """U2 - U3, ascending."""
+        return tuple(sorted(set(self.shared) - set(self.survivors)))
+
+
+class Opened(State, frozen=True):
+    """All secrets needed are known: ``self_masks`` of survivors and the pairwise seeds left in the sum.
+
+    ``pairwise`` lists (surviving client, dropped neighbour, seed).
+    """
+
+    terms: Terms
+    session: bytes
+    survivors: tuple[int, ...]
+    dropped: tuple[int, ...]
+    self_masks: dict[int, Secret]
+    pairwise: tuple[tuple[int, int, Secret], ...]
+
+
+ServerState = (
+    CollectAdvertiseKeys
+    | CollectShareKeys
+    | CollectMaskedInput
+    | CollectConsistencyCheck
+    | CollectUnmasking
+    | Opened
+    | Aborted
+)
+
+SERVER_TRANSITIONS: dict[tuple[type[State], type], tuple[type[State], ...]] = {
+    (CollectAdvertiseKeys, m.AdvertiseKeys): (CollectAdvertiseKeys,),
+    (CollectShareKeys, m.ShareKeys): (CollectShareKeys,),
+    (CollectMaskedInput, m.MaskedInput): (CollectMaskedInput,),
+    (CollectConsistencyCheck, m.ConsistencyCheck): (CollectConsistencyCheck,),
+    (CollectUnmasking, m.Unmasking): (CollectUnmasking,),
+}
+"""Every message that a server state collects."""
+
+SERVER_ADVANCES: dict[type[State], tuple[type[State], ...]] = {
+    CollectAdvertiseKeys: (CollectShareKeys,),
+    CollectShareKeys: (CollectMaskedInput,),
+    CollectMaskedInput: (CollectConsistencyCheck, CollectUnmasking),
+    CollectConsistencyCheck: (CollectUnmasking,),
+    CollectUnmasking: (Opened,),
+}
+"""Where the caller's ``advance`` leads from each state."""
+
+
+# -- snapshots -----------------------------------------------------------------------------------------------------
+
+
+def _encode_secret(value: Any) -> bytes:
+    if isinstance(value, Secret):
+        return value.reveal()
+    raise NotImplementedError(f"states hold no {type(value).__name__}")
+
+
+def _decode_secret(kind: type, value: Any) -> Any:
+    if kind is Secret and isinstance(value, bytes):
+        return Secret(value)
+    raise NotImplementedError(f"states hold no {kind.__name__}")
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_encode_secret)
+_CLIENT_DECODER = msgspec.msgpack.Decoder(ClientState, dec_hook=_decode_secret)
+_SERVER_DECODER = msgspec.msgpack.Decoder(ServerState, dec_hook=_decode_secret)
+
+
+def snapshot(state: ClientState | ServerState) -> bytes:
+    """Encode a state for its owner's disk. The bytes hold the round's secrets: keep them where keys are kept."""
+    return _ENCODER.encode(state)
+
+
+def restore_client(data: bytes) -> ClientState:
+    """Read back a client's snapshot.
+
+    Raises:
+        LocalProtocolError: not a client snapshot of this version.
+    """
+    return _restore(_CLIENT_DECODER, data)  # type: ignore[no-any-return]
+
+
+def restore_server(data: bytes) -> ServerState:
+    """Read back a server's snapshot.
+
+    Raises:
+        LocalProtocolError: not a server snapshot of this version.
+    """
+    return _restore(_SERVER_DECODER, data)  # type: ignore[no-any-return]
+
+
+def _restore(decoder: msgspec.msgpack.Decoder[Any], data: bytes) -> Any:
+    try:
+        return decoder.decode(data)
+    except msgspec.DecodeError:
+        raise LocalProtocolError("these bytes are not a snapshot of this machine and version") from None

@@ -1,0 +1,129 @@
+"""Round 4, Unmasking: shares of the self masks of survivors and of the mask keys of the dropped, never both of one."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from operator import attrgetter
+
+import msgspec
+
+from protocols.entropy import Entropy
+from protocols.pairwise import masking, states
+from protocols.pairwise import messages as m
+from protocols.pairwise import validation as check
+from protocols.pairwise.consistency_check import survivor_statement
+from protocols.pairwise.graph import CompleteGraph
+from protocols.pairwise.masked_input import complete
+from protocols.pairwise.steps import ClientStep, ServerStep
+from protocols.primitives import shamir
+from protocols.secret import Secret
+from protocols.wire import check_context
+
+_SELF_MASK = slice(None, shamir.ELEMENT_BYTES)
+_MASK_KEY = slice(shamir.ELEMENT_BYTES, None)
+
+
+def client_step(
+    state: states.ExpectUnmaskingRequest, context: bytes, request: m.UnmaskingRequest, entropy: Entropy
+) -> ClientStep:
+    """Answer the one unmasking question; every share is forgotten afterwards."""
+    del entropy
+    me = state.me
+    check_context(context, state.session)
+    check.check_survivors(me.params, state.shared, request.survivors, me.client)
+    check.check_partition(state.shared, request.survivors, request.dropped)
+    if state.signed is not None:
+        check.check_same_survivors(state.signed, request.survivors)
+    statement = survivor_statement(state.session, state.model_hash, request.survivors)
+    check.check_survivor_signatures(me.params, me.policy, statement, request.survivors, request.signatures)
+    answer = m.Unmasking(
+        self_mask_shares=_reveal(state.held_shares, request.survivors, _SELF_MASK),
+        mask_key_shares=_reveal(state.held_shares, request.dropped, _MASK_KEY),
+    )
+    return ClientStep(states.Completed(request.survivors), (m.CODEC.encode(state.session, answer),))
+
+
+def _reveal(held: Mapping[int, Secret], dealers: tuple[int, ...], part: slice) -> tuple[m.RevealedShare, ...]:
+    return tuple(m.RevealedShare(dealer, held[dealer].reveal()[part]) for dealer in dealers if dealer in held)
+
+
+def server_begin(state: states.CollectMaskedInput | states.CollectConsistencyCheck) -> ServerStep:
+    """Put the one unmasking question: to all survivors, or in an active round to those that signed."""
+    signatures = state.signatures if isinstance(state, states.CollectConsistencyCheck) else {}
+    survivors = state.survivors if isinstance(state, states.CollectConsistencyCheck) else complete(state)
+    asked = tuple(sorted(signatures)) or survivors
+    following = states.CollectUnmasking(
+        state.terms, state.session, state.advertised, state.shared, survivors, asked, {}
+    )
+    signed = tuple(m.SurvivorSignature(client, signatures[client]) for client in sorted(signatures))
+    frame = m.CODEC.encode(state.session, m.UnmaskingRequest(survivors, following.dropped, signed))
+    return ServerStep(following, tuple((client, frame) for client in asked))
+
+
+def server_collect(state: states.CollectUnmasking, client: int, message: m.Unmasking) -> ServerStep:
+    """Take one answer; every share in it must be the one that its dealer published for this holder."""
+    check.check_in_phase(state.asked, client, "Unmasking")
+    if client in state.answers:
+        check.check_same_again(state.answers[client], message, client)
+        return ServerStep(state)
+    check.check_answer(client, message, state.survivors, state.dropped)
+    cipher = state.terms.params.cipher_suite
+    for entry in message.self_mask_shares:
+        published = _dealt(state.shared[entry.dealer], client).self_mask_share_hash
+        opened = check.share_hash(cipher, state.session, "self-mask", entry.dealer, client, entry.share)
+        check.check_opening(published, opened, client, entry.dealer)
+    for entry in message.mask_key_shares:
+        published = _dealt(state.shared[entry.dealer], client).mask_key_share_hash
+        opened = check.share_hash(cipher, state.session, "mask-key", entry.dealer, client, entry.share)
+        check.check_opening(published, opened, client, entry.dealer)
+    return ServerStep(msgspec.structs.replace(state, answers={**state.answers, client: message}))
+
+
+def _dealt(message: m.ShareKeys, holder: int) -> m.DealtShares:
+    """Find the entry for ``holder`` (entries ascend by holder)."""
+    return message.dealt[bisect_left(message.dealt, holder, key=attrgetter("holder"))]
+
+
+def server_end(state: states.CollectUnmasking) -> ServerStep:
+    """Put the secrets together: every survivor's self-mask seed, and every dropped client's pairwise seeds."""
+    cipher, threshold = state.terms.params.cipher_suite, state.terms.params.threshold
+    seeds: dict[int, dict[int, bytes]] = {dealer: {} for dealer in state.survivors}
+    keys: dict[int, dict[int, bytes]] = {dealer: {} for dealer in state.dropped}
+    for holder, answer in state.answers.items():
+        for entry in answer.self_mask_shares:
+            seeds[entry.dealer][holder] = entry.share
+        for entry in answer.mask_key_shares:
+            keys[entry.dealer][holder] = entry.share
+
+    self_masks: dict[int, Secret] = {}
+    for dealer, shares in seeds.items():
+        seed = _reconstruct(shares, threshold)
+        found = None if seed is None else check.self_mask_hash(cipher, state.session, dealer, seed.reveal())
+        self_masks[dealer] = check.check_secret(state.shared[dealer].self_mask_hash, found, seed, dealer)
+    pairwise: list[tuple[int, int, Secret]] = []
+    for dealer, shares in keys.items():
+        key = _reconstruct(shares, threshold)
+        found = None if key is None else cipher.agreement.public_key(key.reveal())
+        key = check.check_secret(state.advertised[dealer].mask_key, found, key, dealer)
+        for other in CompleteGraph(state.survivors).neighbours(dealer):
+            agreed = check.check_agreement(cipher, key, state.advertised[other].mask_key, other)
+            pairwise.append((other, dealer, masking.pairwise_seed(cipher, state.session, agreed, dealer, other)))
+    opened = states.Opened(state.terms, state.session, state.survivors, state.dropped, self_masks, tuple(pairwise))
+    return ServerStep(opened)
+
+
+def _reconstruct(shares: Mapping[int, bytes], threshold: int) -> Secret | None:
+    """Put a dealer's secret together, or give ``None`` if the shares hold none."""
+    try:
+        elements = {holder: shamir.decode_element(share) for holder, share in shares.items()}
+        return Secret(shamir.reconstruct(elements, threshold))
+    except shamir.ReconstructionError:
+        return None
+
+
+def terms_left(state: states.Opened) -> list[masking.MaskTerm]:
+    """Return the masks that still stand in the sum of the survivors, each with the sign that takes it off."""
+    terms = [masking.self_mask(client, seed) for client, seed in state.self_masks.items()]
+    terms += [masking.pairwise_mask(survivor, dropped, seed) for survivor, dropped, seed in state.pairwise]
+    return [term.negated() for term in terms]

@@ -1,0 +1,88 @@
+"""Rules C10 to C14, C27 and S4: the key directory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from protocols.pairwise.messages import AdvertisedKeys, AdvertiseKeys
+from protocols.pairwise.params import LocalPolicy, Roster, RoundParams
+from protocols.pairwise.validation.rules import Rule, ascending, refuse, signed
+from protocols.primitives.key_agreement import AgreementError
+from protocols.secret import Secret
+from protocols.suites import Suite
+
+
+def check_directory_ids(params: RoundParams, directory: Sequence[AdvertisedKeys]) -> None:
+    """C10: ascending, nobody twice, nobody uninvited."""
+    ids = [entry.client for entry in directory]
+    if not ascending(ids) or not set(ids) <= set(params.clients):
+        refuse(Rule.DIRECTORY_IDS, "the key directory repeats, reorders or invents clients")
+
+
+def check_own_entry(directory: Sequence[AdvertisedKeys], client: int, advertised: AdvertiseKeys) -> None:
+    """C11: this client's own keys stand in the directory as it sent them."""
+    own = AdvertisedKeys(client, advertised.enc_key, advertised.mask_key, advertised.signature)
+    if own not in directory:
+        refuse(Rule.DIRECTORY_OWN_ENTRY, "the key directory leaves this client out or changes its keys")
+
+
+def check_directory_size(params: RoundParams, directory: Sequence[AdvertisedKeys]) -> None:
+    """C12."""
+    if len(directory) < params.threshold:
+        refuse(
+            Rule.DIRECTORY_LARGE_ENOUGH,
+            f"{len(directory)} clients advertised keys, fewer than the threshold {params.threshold}",
+        )
+
+
+def check_directory_keys(directory: Sequence[AdvertisedKeys]) -> None:
+    """C13: no key appears twice, in whatever role."""
+    keys = [key for entry in directory for key in (entry.enc_key, entry.mask_key)]
+    if len(set(keys)) != len(keys):
+        refuse(Rule.DIRECTORY_KEYS_DISTINCT, "two entries of the key directory share a key")
+
+
+def check_directory_signatures(
+    params: RoundParams, policy: LocalPolicy, directory: Iterable[AdvertisedKeys], client: int
+) -> None:
+    """C14: with a roster every other entry is signed by its member; without one there are no signatures."""
+    for entry in directory:
+        if entry.client != client:
+            keys = AdvertiseKeys(entry.enc_key, entry.mask_key, entry.signature)
+            if not advertised_keys_signed(params, policy.roster, entry.client, keys):
+                refuse(
+                    Rule.DIRECTORY_SIGNED,
+                    f"the keys of client {entry.client} are not signed by it",
+                    entry.client,
+                )
+
+
+def advertised_keys_signed(params: RoundParams, roster: Roster | None, client: int, keys: AdvertiseKeys) -> bool:
+    """Tell whether ``keys`` carry the signature that this round asks for."""
+    statement = (params.hash(), client, keys.enc_key, keys.mask_key)
+    return signed(params, roster, client, keys.signature, "advertise-keys", statement)
+
+
+def check_agreement(cipher: Suite, secret: Secret, public: bytes, client: int) -> bytes:
+    """C27: the key is not of low order. Returns the shared secret, for the caller's eyes only."""
+    try:
+        return cipher.agreement.agree(secret.reveal(), public)
+    except AgreementError:
+        refuse(Rule.KEY_CONTRIBUTORY, f"client {client} advertised a key of low order", client)
+
+
+def check_advertised_keys(
+    params: RoundParams, roster: Roster | None, client: int, keys: AdvertiseKeys, known: Collection[bytes]
+) -> None:
+    """S4: two distinct fresh keys of full order, signed as the round asks."""
+    cipher = params.cipher_suite
+    if keys.enc_key == keys.mask_key or keys.enc_key in known or keys.mask_key in known:
+        refuse(Rule.KEYS_ACCEPTABLE, f"client {client} advertised a key that is already in use", client)
+    probe = Secret(b"\x01" * cipher.agreement.secret_bytes)
+    for key in (keys.enc_key, keys.mask_key):
+        try:
+            cipher.agreement.agree(probe.reveal(), key)
+        except AgreementError:
+            refuse(Rule.KEYS_ACCEPTABLE, f"client {client} advertised a key of low order", client)
+    if not advertised_keys_signed(params, roster, client, keys):
+        refuse(Rule.KEYS_ACCEPTABLE, f"the keys of client {client} are not signed as this round asks", client)

@@ -1,0 +1,107 @@
+"""Rules C1 to C9: the round that the server proposes, against the client's own policy."""
+
+from __future__ import annotations
+
+from protocols.pairwise.params import MIN_HIDDEN_INPUTS, LocalPolicy, RoundParams, least_threshold
+from protocols.pairwise.validation.rules import Rule, refuse
+
+
+def check_params(params: RoundParams, policy: LocalPolicy, client: int) -> None:
+    """Rules C1 to C9: the round that the server proposes is one that this client accepts."""
+    check_suite(params, policy)
+    check_cohort(params, policy)
+    check_threshold(params, policy)
+    check_hidden_inputs(params, policy)
+    check_adversary(params, policy)
+    check_invited(params, client)
+    check_roster(params, policy)
+    check_upload(params, policy)
+    check_task(params, policy)
+
+
+def check_suite(params: RoundParams, policy: LocalPolicy) -> None:
+    """C1."""
+    if params.suite not in policy.suites:
+        refuse(Rule.SUITE_ACCEPTED, f"cipher suite {params.suite:#06x} is not accepted by the local policy")
+
+
+def check_cohort(params: RoundParams, policy: LocalPolicy) -> None:
+    """C2."""
+    if len(params.clients) < policy.min_clients:
+        refuse(
+            Rule.COHORT_LARGE_ENOUGH,
+            f"{len(params.clients)} clients are invited; the local policy asks for at least {policy.min_clients}",
+        )
+
+
+def check_threshold(params: RoundParams, policy: LocalPolicy) -> None:
+    """C3: no lower than the policy's own minimum, and safe for the adversary class and its colluders."""
+    if params.threshold < policy.min_threshold:
+        refuse(
+            Rule.THRESHOLD_SAFE,
+            f"threshold {params.threshold} is below {policy.min_threshold}, the least that the local policy accepts",
+        )
+    safe = least_threshold(len(params.clients), params.adversary, policy.colluders)
+    if params.threshold < safe:
+        refuse(
+            Rule.THRESHOLD_SAFE,
+            f"threshold {params.threshold} of {len(params.clients)} falls to {policy.colluders} colluders and an "
+            f"{params.adversary} server; at least {safe} is needed",
+        )
+
+
+def check_hidden_inputs(params: RoundParams, policy: LocalPolicy) -> None:
+    """C4: an opened sum hides at least two inputs from whoever knows c of them."""
+    curious = max(policy.colluders, 1)
+    if params.threshold - curious < MIN_HIDDEN_INPUTS:
+        refuse(
+            Rule.INPUTS_HIDDEN,
+            f"a sum of {params.threshold} inputs shows those of the honest to {curious} curious; "
+            f"the threshold must be at least {curious + MIN_HIDDEN_INPUTS}",
+        )
+
+
+def check_adversary(params: RoundParams, policy: LocalPolicy) -> None:
+    """C5."""
+    if policy.adversary == "active" and params.adversary != "active":
+        refuse(Rule.ADVERSARY_WITHSTOOD, "the round assumes a curious server; the local policy asks for active")
+
+
+def check_invited(params: RoundParams, client: int) -> None:
+    """C6."""
+    if client not in params.clients:
+        refuse(Rule.SELF_INVITED, f"client {client} is not among the invited clients")
+
+
+def check_roster(params: RoundParams, policy: LocalPolicy) -> None:
+    """C7: in an active round everybody is a member of the roster that this client knows."""
+    if params.adversary != "active":
+        return
+    if policy.roster is None:
+        refuse(Rule.ROSTER_KNOWN, "an active round needs a roster, and the local policy names none")
+    if policy.roster.hash() != params.roster:
+        refuse(Rule.ROSTER_KNOWN, "the round uses another roster than the one that the local policy approved")
+    strangers = sorted(set(params.clients) - {client for client, _ in policy.roster.members})
+    if strangers:
+        refuse(Rule.ROSTER_KNOWN, f"clients {strangers[:8]} are not on the roster")
+
+
+def check_upload(params: RoundParams, policy: LocalPolicy) -> None:
+    """C8."""
+    size = sum(vector.packed_bytes for vector in params.vectors)
+    if size > policy.max_packed_bytes:
+        refuse(
+            Rule.UPLOAD_BOUNDED,
+            f"masked input of {size} bytes; the local policy allows {policy.max_packed_bytes}",
+        )
+
+
+def check_task(params: RoundParams, policy: LocalPolicy) -> None:
+    """C9."""
+    if policy.studies is not None and params.study not in policy.studies:
+        refuse(Rule.TASK_KNOWN, f"study {params.study!r} is not one that the local policy allows")
+    if policy.task is not None and params.task != policy.task:
+        refuse(
+            Rule.TASK_KNOWN,
+            "the task (quantization, weighting, privacy) is not the one that this client expects",
+        )

@@ -1,0 +1,67 @@
+"""Rules C21 to C26 and S7: who survived, and what may be opened."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from protocols.pairwise.messages import SurvivorSignature
+from protocols.pairwise.params import LocalPolicy, Roster, RoundParams
+from protocols.pairwise.validation.rules import Rule, ascending, refuse, signed
+from protocols.suites import Context
+
+
+def check_survivors(params: RoundParams, shared: Collection[int], survivors: Sequence[int], client: int) -> None:
+    """C21 to C23: U3 ascends and lies in U2, reaches the threshold, and holds this client."""
+    if not ascending(survivors) or not set(survivors) <= set(shared):
+        refuse(Rule.SURVIVOR_IDS, "the survivor list repeats, reorders or invents clients")
+    if len(survivors) < params.threshold:
+        refuse(
+            Rule.SURVIVORS_ENOUGH,
+            f"{len(survivors)} survivors, fewer than the threshold {params.threshold}: nothing may be opened",
+        )
+    if client not in survivors:
+        refuse(Rule.SURVIVOR_SELF, "the survivor list leaves out this client, which has sent its input")
+
+
+def check_partition(shared: Collection[int], survivors: Sequence[int], dropped: Sequence[int]) -> None:
+    """C26: everybody in U2 either survived or dropped, nobody both, and dropped ids ascend."""
+    if not ascending(dropped) or set(survivors) & set(dropped) or set(survivors) | set(dropped) != set(shared):
+        refuse(
+            Rule.SURVIVORS_OR_DROPPED,
+            "survivors and dropped do not split the clients that shared keys into two parts",
+        )
+
+
+def check_same_survivors(signed: Sequence[int], requested: Sequence[int]) -> None:
+    """C24: the survivors to be unmasked are those whose list this client signed."""
+    if tuple(signed) != tuple(requested):
+        refuse(Rule.SURVIVORS_AS_SIGNED, "the server asks to unmask other survivors than those that were signed")
+
+
+def check_survivor_signatures(
+    params: RoundParams,
+    policy: LocalPolicy,
+    statement: tuple[Context, ...],
+    survivors: Collection[int],
+    signatures: Sequence[SurvivorSignature],
+) -> None:
+    """C25: at least t survivors signed the same session, model and survivor list; without a roster nobody did."""
+    signers = [entry.client for entry in signatures]
+    needed = params.threshold if params.adversary == "active" else 0
+    if not ascending(signers) or not set(signers) <= set(survivors) or len(signers) < needed:
+        refuse(Rule.SURVIVORS_SIGNED, f"fewer than {needed} survivors signed the survivor list, or others did")
+    for entry in signatures:
+        if not signed(params, policy.roster, entry.client, entry.signature, "survivors", statement):
+            refuse(Rule.SURVIVORS_SIGNED, f"the signature of client {entry.client} on the survivors is not valid")
+
+
+def check_consistency_signature(
+    params: RoundParams,
+    roster: Roster | None,
+    client: int,
+    statement: tuple[Context, ...],
+    signature: bytes,
+) -> None:
+    """S7."""
+    if not signed(params, roster, client, signature, "survivors", statement):
+        refuse(Rule.CONSISTENCY_SIGNED, f"the signature of client {client} on the survivors is not valid", client)
