@@ -26,18 +26,25 @@ Context = bytes | int | str | tuple["Context", ...]
 """What a derivation may be bound to: MessagePack gives each of these exactly one encoding."""
 
 
+class PrivateKey(Protocol):
+    """A loaded key-agreement secret."""
+
+    def public_key(self) -> bytes:
+        """Return the public key that belongs to it."""
+        ...
+
+    def agree(self, public: bytes) -> bytes:
+        """Return the secret shared with the owner of ``public``, refusing low-order keys (``AgreementError``)."""
+        ...
+
+
 class KeyAgreement(Protocol):
     """Non-interactive key agreement. A KEM joins by carrying its ciphertext where ``ShareKeys`` carries the shares."""
 
     secret_bytes: int
-    public_bytes: int
 
-    def public_key(self, secret: bytes) -> bytes:
-        """Return the public key that belongs to ``secret``."""
-        ...
-
-    def agree(self, secret: bytes, public: bytes) -> bytes:
-        """Return the shared secret, refusing low-order keys (``AgreementError``)."""
+    def load(self, secret: bytes) -> PrivateKey:
+        """Load a secret of ``secret_bytes`` bytes."""
         ...
 
 
@@ -45,15 +52,10 @@ class X25519:
     """RFC 7748."""
 
     secret_bytes = key_agreement.SECRET_BYTES
-    public_bytes = key_agreement.PUBLIC_BYTES
 
-    def public_key(self, secret: bytes) -> bytes:
-        """Return the 32-byte public key."""
-        return key_agreement.public_key(secret)
-
-    def agree(self, secret: bytes, public: bytes) -> bytes:
-        """Return the 32-byte shared secret."""
-        return key_agreement.agree(secret, public)
+    def load(self, secret: bytes) -> PrivateKey:
+        """Load a 32-byte secret."""
+        return key_agreement.PrivateKey(secret)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Suite:
     def key_pair(self, entropy: Entropy, label: str) -> tuple[Secret, bytes]:
         """Draw a fresh key-agreement pair: (secret, public key)."""
         secret = entropy.take(self.agreement.secret_bytes, label)
-        return Secret(secret), self.agreement.public_key(secret)
+        return Secret(secret), self.agreement.load(secret).public_key()
 
     def sign(self, secret: Secret, usage: str, *context: Context) -> bytes:
         """Sign ``context`` for ``usage`` with a long-term identity."""

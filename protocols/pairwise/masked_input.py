@@ -40,9 +40,10 @@ def client_step(
         pair = check.check_share_pair(_open(state, entry), entry.dealer, me.client)
         check.check_published_share(me.params, me.policy, state.session, entry, pair)
         held[entry.dealer] = Secret(pair.self_mask_share + pair.mask_key_share)
+    mask_key = cipher.agreement.load(state.mask_secret.reveal())
     seeds = {}
     for other in present:
-        agreed = check.check_agreement(cipher, state.mask_secret, state.mask_keys[other], other)
+        agreed = check.check_agreement(mask_key, state.mask_keys[other], other)
         seeds[other] = masking.pairwise_seed(cipher, state.session, agreed, me.client, other)
     following = states.ExpectInput(
         me=me,

@@ -33,8 +33,9 @@ def client_step(
 
     session = session_id(params, request.directory)
     keys = {entry.client: entry for entry in request.directory}
+    enc_key = cipher.agreement.load(state.enc_secret.reveal())
     agreed = {
-        other: check.check_agreement(cipher, state.enc_secret, keys[other].enc_key, other)
+        other: check.check_agreement(enc_key, keys[other].enc_key, other)
         for other in CompleteGraph(keys).neighbours(me.client)
     }
     seed = Secret(entropy.take(shamir.SECRET_BYTES, "self-mask-seed"))

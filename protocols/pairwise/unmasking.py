@@ -103,11 +103,12 @@ def server_end(state: states.CollectUnmasking) -> ServerStep:
         self_masks[dealer] = check.check_secret(state.shared[dealer].self_mask_hash, found, seed, dealer)
     pairwise: list[tuple[int, int, Secret]] = []
     for dealer, shares in keys.items():
-        key = _reconstruct(shares, threshold)
-        found = None if key is None else cipher.agreement.public_key(key.reveal())
-        key = check.check_secret(state.advertised[dealer].mask_key, found, key, dealer)
+        secret = _reconstruct(shares, threshold)
+        found = None if secret is None else cipher.agreement.load(secret.reveal()).public_key()
+        secret = check.check_secret(state.advertised[dealer].mask_key, found, secret, dealer)
+        mask_key = cipher.agreement.load(secret.reveal())
         for other in CompleteGraph(state.survivors).neighbours(dealer):
-            agreed = check.check_agreement(cipher, key, state.advertised[other].mask_key, other)
+            agreed = check.check_agreement(mask_key, state.advertised[other].mask_key, other)
             pairwise.append((other, dealer, masking.pairwise_seed(cipher, state.session, agreed, dealer, other)))
     opened = states.Opened(state.terms, state.session, state.survivors, state.dropped, self_masks, tuple(pairwise))
     return ServerStep(opened)

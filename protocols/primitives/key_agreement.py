@@ -12,18 +12,27 @@ class AgreementError(ValueError):
     """The public key is of low order: the shared secret would be known to everybody."""
 
 
-def public_key(secret: bytes) -> bytes:
-    """Return the 32-byte public key of a 32-byte secret."""
-    return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+class PrivateKey:
+    """A loaded X25519 secret: loading costs as much as an exchange, so a client loads each of its keys once.
 
-
-def agree(secret: bytes, public: bytes) -> bytes:
-    """Return the 32-byte shared secret.
-
-    Raises:
-        AgreementError: the result is all zero (RFC 7748, section 6.1), so ``public`` has low order.
+    Args:
+        secret: 32 bytes.
     """
-    try:
-        return X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(public))
-    except ValueError:
-        raise AgreementError("public key of low order") from None
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = X25519PrivateKey.from_private_bytes(secret)
+
+    def public_key(self) -> bytes:
+        """Return the 32-byte public key."""
+        return self._key.public_key().public_bytes_raw()
+
+    def agree(self, public: bytes) -> bytes:
+        """Return the 32-byte shared secret with the owner of ``public``.
+
+        Raises:
+            AgreementError: the result is all zero (RFC 7748, section 6.1), so ``public`` has low order.
+        """
+        try:
+            return self._key.exchange(X25519PublicKey.from_public_bytes(public))
+        except ValueError:
+            raise AgreementError("public key of low order") from None

@@ -8,8 +8,7 @@ from protocols.pairwise.messages import AdvertisedKeys, AdvertiseKeys
 from protocols.pairwise.params import LocalPolicy, Roster, RoundParams
 from protocols.pairwise.validation.rules import Rule, ascending, refuse, signed
 from protocols.primitives.key_agreement import AgreementError
-from protocols.secret import Secret
-from protocols.suites import Suite
+from protocols.suites import PrivateKey
 
 
 def check_directory_ids(params: RoundParams, directory: Sequence[AdvertisedKeys]) -> None:
@@ -63,10 +62,10 @@ def advertised_keys_signed(params: RoundParams, roster: Roster | None, client: i
     return signed(params, roster, client, keys.signature, "advertise-keys", statement)
 
 
-def check_agreement(cipher: Suite, secret: Secret, public: bytes, client: int) -> bytes:
+def check_agreement(key: PrivateKey, public: bytes, client: int) -> bytes:
     """C27: the key is not of low order. Returns the shared secret, for the caller's eyes only."""
     try:
-        return cipher.agreement.agree(secret.reveal(), public)
+        return key.agree(public)
     except AgreementError:
         refuse(Rule.KEY_CONTRIBUTORY, f"client {client} advertised a key of low order", client)
 
@@ -75,13 +74,13 @@ def check_advertised_keys(
     params: RoundParams, roster: Roster | None, client: int, keys: AdvertiseKeys, known: Collection[bytes]
 ) -> None:
     """S4: two distinct fresh keys of full order, signed as the round asks."""
-    cipher = params.cipher_suite
+    agreement = params.cipher_suite.agreement
     if keys.enc_key == keys.mask_key or keys.enc_key in known or keys.mask_key in known:
         refuse(Rule.KEYS_ACCEPTABLE, f"client {client} advertised a key that is already in use", client)
-    probe = Secret(b"\x01" * cipher.agreement.secret_bytes)
+    probe = agreement.load(b"\x01" * agreement.secret_bytes)
     for key in (keys.enc_key, keys.mask_key):
         try:
-            cipher.agreement.agree(probe.reveal(), key)
+            probe.agree(key)
         except AgreementError:
             refuse(Rule.KEYS_ACCEPTABLE, f"client {client} advertised a key of low order", client)
     if not advertised_keys_signed(params, roster, client, keys):
