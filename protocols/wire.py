@@ -47,6 +47,9 @@ class _Frame(Message, frozen=True):
 _ENCODER = msgspec.msgpack.Encoder()
 _FRAMES = msgspec.msgpack.Decoder(_Frame)
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, OverflowError, RecursionError)
+"""What the decoder raises on bytes that are no message: wrong types, text that is not UTF-8, deep nesting."""
+
 FRAME_BYTES = 64
 """Upper bound on what a frame adds to its body (header, context and MessagePack lengths)."""
 
@@ -87,7 +90,7 @@ class Codec:
             raise CodecError(WireRule.SIZE, f"a frame of {len(data)} bytes is larger than any message of this round")
         try:
             frame = _FRAMES.decode(data)
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise CodecError(WireRule.MALFORMED, f"not a frame: {error}") from None
         if frame.version != WIRE_VERSION:
             raise CodecError(WireRule.VERSION, f"wire version {frame.version}; this library speaks {WIRE_VERSION}")
@@ -101,7 +104,7 @@ class Codec:
             )
         try:
             message: Message = self._decoders[frame.kind].decode(body)
-        except (msgspec.DecodeError, OverflowError) as error:
+        except _UNREADABLE as error:
             raise CodecError(WireRule.MALFORMED, f"not a {kind.__name__}: {error}") from None
         if self.encode(frame.context, message) != data:
             raise CodecError(WireRule.CANONICAL, f"this {kind.__name__} is not in canonical form")

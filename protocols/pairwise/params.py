@@ -20,7 +20,7 @@ sum, so one curious site is always assumed: t - max(c, 1) >= 2 or the sum of the
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -39,11 +39,15 @@ MAX_LENGTH = 1 << 32
 CHUNK_ELEMENTS = 1 << 20
 """Elements of one ``MaskedInput`` message at most: 8 MiB, what both sides hold while a longer vector streams by."""
 
+MAX_ROUNDS = 1 << 32
+"""Rounds of a study, and attempts at one round."""
+
 MIN_HIDDEN_INPUTS = 2
 """Least number of inputs nobody knows in an opened sum; with one, the sum would be that input."""
 
 ClientId = Annotated[int, msgspec.Meta(ge=1, lt=1 << 16)]
 Adversary = Literal["curious", "active"]
+Protocol = Literal["secagg"]
 
 
 class VectorSpec(msgspec.Struct, frozen=True, array_like=True):
@@ -147,16 +151,18 @@ class RoundParams(msgspec.Struct, frozen=True):
     attempt: int = 0
     roster: Bytes32 = NO_ROSTER
     adversary: Adversary = "curious"
-    protocol: Literal["secagg"] = "secagg"
+    protocol: Protocol = "secagg"
     suite: int = CLASSICAL.code
 
     def __post_init__(self) -> None:
         """Refuse at construction."""
         suite(self.suite)
+        _check_choice("adversary", self.adversary, Adversary)
+        _check_choice("protocol", self.protocol, Protocol)
         if not self.study or len(self.study) > 256:
             raise ParameterError("a study needs a name of 1 to 256 characters")
-        if self.round_index < 0 or self.attempt < 0:
-            raise ParameterError("round_index and attempt count from 0")
+        if not (0 <= self.round_index < MAX_ROUNDS and 0 <= self.attempt < MAX_ROUNDS):
+            raise ParameterError(f"round_index and attempt count from 0 and stay below {MAX_ROUNDS}")
         self._check_clients()
         if not 1 <= len(self.vectors) <= MAX_VECTORS:
             raise ParameterError(f"a round carries 1 to {MAX_VECTORS} vectors, not {len(self.vectors)}")
@@ -212,17 +218,28 @@ class LocalPolicy(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse a policy that protects nothing."""
+        _check_choice("adversary", self.adversary, Adversary)
         if self.colluders < 0:
             raise ParameterError("colluders is a number of clients, 0 or more")
         if self.min_clients < 1 or self.min_threshold < 1:
             raise ParameterError("min_clients and min_threshold are numbers of clients, 1 or more")
 
 
+def _check_choice(name: str, value: str, choices: Any) -> None:
+    """Refuse a misspelt choice: taken for the other one, it would switch a protection off in silence."""
+    if value not in get_args(choices):
+        raise ParameterError(f"{name} is one of {', '.join(map(repr, get_args(choices)))}, not {value!r}")
+
+
+def threshold_against_server(clients: int, adversary: Adversary, colluders: int) -> int:
+    """Return the least threshold that keeps both secrets of a client from the server and its colluders."""
+    return colluders + 1 if adversary == "curious" else (clients + colluders) // 2 + 1
+
+
 def least_threshold(clients: int, adversary: Adversary, colluders: int) -> int:
     """Return the least threshold that hides inputs (see the module's text), which may exceed ``clients``."""
     hidden = max(colluders, 1) + MIN_HIDDEN_INPUTS
-    against_server = colluders + 1 if adversary == "curious" else (clients + colluders) // 2 + 1
-    return max(hidden, against_server)
+    return max(hidden, threshold_against_server(clients, adversary, colluders))
 
 
 def default_threshold(clients: int, adversary: Adversary = "curious", colluders: int = 1) -> int:

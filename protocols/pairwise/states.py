@@ -285,5 +285,5 @@ def restore_server(data: bytes) -> ServerState:
 def _restore(decoder: msgspec.msgpack.Decoder[Any], data: bytes) -> Any:
     try:
         return decoder.decode(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, NotImplementedError, UnicodeDecodeError, OverflowError, RecursionError):
         raise LocalProtocolError("these bytes are not a snapshot of this machine and version") from None

@@ -6,10 +6,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 SECRET_BYTES = 32
 PUBLIC_BYTES = 32
+_PRIME = 2**255 - 19
 
 
 class AgreementError(ValueError):
-    """The public key is of low order: the shared secret would be known to everybody."""
+    """The public key is of low order (everybody would know the shared secret) or not in its one canonical form."""
 
 
 class PrivateKey:
@@ -30,8 +31,11 @@ class PrivateKey:
         """Return the 32-byte shared secret with the owner of ``public``.
 
         Raises:
-            AgreementError: the result is all zero (RFC 7748, section 6.1), so ``public`` has low order.
+            AgreementError: the result is all zero (RFC 7748, section 6.1), so ``public`` has low order; or ``public``
+                is a second encoding of a key (RFC 7748 reads it as that key), which would pass for a distinct one.
         """
+        if int.from_bytes(public, "little") >= _PRIME:
+            raise AgreementError("public key not in canonical form")
         try:
             return self._key.exchange(X25519PublicKey.from_public_bytes(public))
         except ValueError:

@@ -63,17 +63,17 @@ def advertised_keys_signed(params: RoundParams, roster: Roster | None, client: i
 
 
 def check_agreement(key: PrivateKey, public: bytes, client: int) -> bytes:
-    """C27: the key is not of low order. Returns the shared secret, for the caller's eyes only."""
+    """C27: the key is canonical and not of low order. Returns the shared secret, for the caller's eyes only."""
     try:
         return key.agree(public)
-    except AgreementError:
-        refuse(Rule.KEY_CONTRIBUTORY, f"client {client} advertised a key of low order", client)
+    except AgreementError as error:
+        refuse(Rule.KEY_CONTRIBUTORY, f"client {client} advertised a {error}", client)
 
 
 def check_advertised_keys(
     params: RoundParams, roster: Roster | None, client: int, keys: AdvertiseKeys, known: Collection[bytes]
 ) -> None:
-    """S4: two distinct fresh keys of full order, signed as the round asks."""
+    """S4: two distinct fresh canonical keys of full order, signed as the round asks."""
     agreement = params.cipher_suite.agreement
     if keys.enc_key == keys.mask_key or keys.enc_key in known or keys.mask_key in known:
         refuse(Rule.KEYS_ACCEPTABLE, f"client {client} advertised a key that is already in use", client)
@@ -81,7 +81,7 @@ def check_advertised_keys(
     for key in (keys.enc_key, keys.mask_key):
         try:
             probe.agree(key)
-        except AgreementError:
-            refuse(Rule.KEYS_ACCEPTABLE, f"client {client} advertised a key of low order", client)
+        except AgreementError as error:
+            refuse(Rule.KEYS_ACCEPTABLE, f"client {client} advertised a {error}", client)
     if not advertised_keys_signed(params, roster, client, keys):
         refuse(Rule.KEYS_ACCEPTABLE, f"the keys of client {client} are not signed as this round asks", client)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.pairwise.params import MIN_HIDDEN_INPUTS, LocalPolicy, RoundParams, least_threshold
+from protocols.pairwise.params import MIN_HIDDEN_INPUTS, LocalPolicy, RoundParams, threshold_against_server
 from protocols.pairwise.validation.rules import Rule, refuse
 
 
@@ -41,7 +41,7 @@ def check_threshold(params: RoundParams, policy: LocalPolicy) -> None:
             Rule.THRESHOLD_SAFE,
             f"threshold {params.threshold} is below {policy.min_threshold}, the least that the local policy accepts",
         )
-    safe = least_threshold(len(params.clients), params.adversary, policy.colluders)
+    safe = threshold_against_server(len(params.clients), params.adversary, policy.colluders)
     if params.threshold < safe:
         refuse(
             Rule.THRESHOLD_SAFE,

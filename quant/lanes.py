@@ -1,0 +1,129 @@
+"""Lanes: several coordinates in one unsigned 64-bit word, so that masks are paid for information, not for containers.
+
+Lane j is sum over f of v_f * 2^(w f) mod 2^64 for ``floor(64 / w)`` fields of w bits. This is linear: the sum of packed
+vectors is the packed sum, also modulo 2^lane_bits, where lane_bits = fields * w is what a lane really uses.
+
+Which coordinate goes where. Coordinates are cut into blocks of ``BLOCK * fields``; block k fills lanes
+[k * BLOCK, (k + 1) * BLOCK), and within it field f holds a contiguous run of ``BLOCK`` coordinates; the last block is
+shorter in the same way. So all loops run over contiguous memory that stays in cache (memory speed in numpy, where
+neighbours in one lane would mean strided access), and yet a range of lanes holds a contiguous range of coordinates:
+a vector may be packed, masked and unpacked in pieces of whole blocks, and the pieces put end to end.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant.capacity import MAX_WIDTH
+from quant.checks import whole_number
+from quant.errors import InputError
+from quant.vectors import check_integers
+
+LANE_BITS = 64
+BLOCK = 1 << 13
+"""Lanes per block: 64 KiB, half of a chunk of mask. Part of the format: both ends must use the same."""
+
+MAX_DIM = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class LaneLayout:
+    """How ``dim`` coordinates of ``width`` bits lie in 64-bit lanes.
+
+    Exactness of ``unpack``. Let t_f be the totals of one lane, each in [lower, lower + 2^w - 1], and d_f = t_f - lower
+    in [0, 2^w - 1]. The lane holds T = sum t_f 2^(wf) modulo 2^64 or 2^lane_bits. Adding the public constant
+    S = sum -lower 2^(wf) gives T + S = sum d_f 2^(wf), which lies in [0, 2^lane_bits): the residue determines it (2^64
+    is a multiple of 2^lane_bits, so bits above may hold anything), and its digits to the base 2^w are the d_f, since
+    such digits are unique. So t_f = d_f + lower: every borrow that negative totals cause is taken back by S at once.
+    A total outside of its field breaks this for itself and its neighbours; ``capacity`` keeps them inside.
+    """
+
+    dim: int
+    width: int
+
+    def __post_init__(self) -> None:
+        """Refuse a layout that has no coordinates or no field."""
+        object.__setattr__(self, "dim", whole_number(self.dim, "dim", 1, MAX_DIM))
+        object.__setattr__(self, "width", whole_number(self.width, "the field width", 1, MAX_WIDTH))
+
+    @property
+    def fields(self) -> int:
+        """Coordinates per lane."""
+        return LANE_BITS // self.width
+
+    @property
+    def lanes(self) -> int:
+        """Number of lanes: dim / fields, rounded up."""
+        return -(-self.dim // self.fields)
+
+    @property
+    def lane_bits(self) -> int:
+        """Bits that a lane uses, hence sends; at most 64."""
+        return self.fields * self.width
+
+    @property
+    def waste(self) -> float:
+        """Share of the masked bits, 64 per lane, that carry no coordinate."""
+        return 1 - self.dim * self.width / (LANE_BITS * self.lanes)
+
+    def pack(self, values: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Pack int64 of shape (dim,) into uint64 of shape (lanes,), modulo 2^64. Values may be negative.
+
+        Two's complement makes the sum exact modulo 2^64. Only non-negative values leave the bits above
+        ``lane_bits`` zero; reduce the others before they are sent.
+
+        Raises:
+            InputError: not int64 of shape (dim,), or a value that no field could hold: |v| > 2^width - 1.
+        """
+        check_integers(values, np.int64, self.dim)
+        most = 2**self.width - 1
+        if not (values.min() >= -most and values.max() <= most):
+            raise InputError(f"a value is beyond its field of {self.width} bits (+-{most})")
+        words = np.ascontiguousarray(values).view(np.uint64)
+        packed = np.empty(self.lanes, np.uint64)
+        width = np.uint64(self.width)
+        for lane, runs in self._blocks():
+            target = packed[lane]
+            target[:] = 0
+            for run in reversed(runs):  # Horner's rule: the highest field first
+                target <<= width
+                target[: run.stop - run.start] += words[run]
+        return packed
+
+    def unpack(self, lanes: NDArray[np.uint64], lower: int = 0) -> NDArray[np.int64]:
+        """Read totals back: uint64 of shape (lanes,) gives int64 of shape (dim,), in [lower, lower + 2^width - 1].
+
+        Exact for lanes modulo 2^64 and modulo 2^lane_bits alike; bits above ``lane_bits`` are ignored.
+
+        Args:
+            lanes: sum of packed vectors; not changed.
+            lower: least value that a total can take, as public as the width.
+
+        Raises:
+            InputError: not uint64 of shape (lanes,), or |lower| >= 2^62.
+        """
+        check_integers(lanes, np.uint64, self.lanes)
+        lower = whole_number(lower, "the lowest total", 1 - 2**MAX_WIDTH, 2**MAX_WIDTH - 1, InputError)
+        shift = sum(-lower << (self.width * f) for f in range(self.fields)) % 2**LANE_BITS
+        digit = np.uint64(2**self.width - 1)
+        totals = np.empty(self.dim, np.int64)
+        words = totals.view(np.uint64)
+        for lane, runs in self._blocks():
+            rest = lanes[lane] + np.uint64(shift)
+            for run in runs:
+                np.bitwise_and(rest[: run.stop - run.start], digit, out=words[run])
+                rest >>= np.uint64(self.width)
+        if lower:
+            totals += lower
+        return totals
+
+    def _blocks(self) -> Iterator[tuple[slice, list[slice]]]:
+        """Per block: its lanes, and for each field from the lowest the coordinates that it holds there."""
+        for start in range(0, self.lanes, BLOCK):
+            stop = min(start + BLOCK, self.lanes)
+            first = start * self.fields
+            edges = (min(first + f * (stop - start), self.dim) for f in range(self.fields + 1))
+            yield slice(start, stop), [slice(a, b) for a, b in pairwise(edges)]

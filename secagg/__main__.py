@@ -1,0 +1,7 @@
+"""``python -m secagg`` is ``secagg``."""
+
+import sys
+
+from secagg.cli import main
+
+sys.exit(main())

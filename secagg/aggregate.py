@@ -1,0 +1,163 @@
+"""``secagg.aggregate``: one call, in process, through the real protocol."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import quant
+from protocols.pairwise import LocalPolicy
+from secagg.config import RoundConfig
+from secagg.errors import UsageError
+from secagg.inprocess import InProcessRound, Observer
+from secagg.record import RoundRecord
+from secagg.session import ClientSession, Contribution
+
+NO_MODEL = hashlib.sha256(b"secagg: no model").digest()
+"""Model hash of a call that aggregates something else than updates of a known model."""
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """What ``aggregate`` returns.
+
+    Attributes:
+        value: the decoded mean or sum, in the container, shapes and dtypes of one update.
+        included: ids of the clients whose updates are in it, ascending.
+        dropped: client -> the phase that it did not complete (one that only vanished at unmasking is included).
+        record: bytes, seconds, exactness, and what the server saw.
+    """
+
+    value: Any
+    included: tuple[int, ...]
+    dropped: dict[int, str]
+    record: RoundRecord
+
+
+def aggregate(
+    updates: Mapping[int, quant.Update | Callable[[], quant.Update]] | Sequence[quant.Update],
+    *,
+    weights: Mapping[int, int] | Sequence[int] | None = None,
+    max_weight: int | None = None,
+    reduce: Literal["mean", "sum"] = "mean",
+    quantization: Mapping[str, object] | None = None,
+    include: str | Sequence[str] | None = None,
+    threshold: int | None = None,
+    dropouts: Mapping[int, str] | None = None,
+    model_hash: bytes = NO_MODEL,
+    study: str = "aggregate",
+    round_index: int = 0,
+    policy: LocalPolicy | None = None,
+    workers: int = 1,
+    view: bool = False,
+    observe: Observer | None = None,
+) -> Aggregate:
+    """Add up updates so that the (in-process) server sees only the sum.
+
+    Every update is clipped, quantized, packed and masked by a client machine of its own, and the server machine gets
+    bytes only. It is the real protocol; what is not real is that all parties live in one process.
+
+    Args:
+        updates: one update per client: flat vectors, lists of arrays, or (nested) dicts such as torch ``state_dict``s,
+            all of one layout. A sequence numbers its clients from 1; a mapping names them (ids from 1 to 65535). A
+            callable is asked for its update when its client sends it, so that one update is in memory at a time.
+        weights: integer weight of every client, such as its number of examples. Weights are masked too.
+        max_weight: public upper bound on a weight; by default the largest one given (in a real round, agree on it).
+        reduce: ``"mean"`` for sum(w_i x_i) / sum(w_i), ``"sum"`` for sum(w_i x_i).
+        quantization: see ``quant.presets``; by default ``quant.DEFAULTS``.
+        include: names of the leaves to aggregate, such as ``"head.*"``; others are passed through from the first
+            update.
+        threshold: least number of clients that must stay to the end; by default floor(2n/3) + 1.
+        dropouts: client -> the phase it does not complete, to try out what happens.
+        model_hash: 32-byte hash of the model that everybody trained; bound into the masks.
+        study: name that is bound into the round.
+        round_index: number that is bound into the round.
+        policy: what every client insists on.
+        workers: threads that take off masks.
+        view: keep what the server saw of one client in ``record.view``.
+        observe: called with (phase, client) as clients complete phases.
+
+    Raises:
+        UsageError: no updates, or weights that do not fit them.
+        quant.QuantError: an update that is not finite or of another layout, or quantization that this cohort overflows.
+        protocols.ParameterError: a cohort or threshold that makes no protocol.
+        RoundRefused: too few clients stayed.
+    """
+    by_client = _numbered(updates)
+    weight_of = None if weights is None else _weights(weights, by_client)
+    if weight_of is None:
+        max_weight = None
+    elif max_weight is None:
+        max_weight = max(1, *weight_of.values())
+    first = by_client[min(by_client)] = _resolve(by_client[min(by_client)])
+    config = RoundConfig(
+        clients=tuple(by_client),
+        layout=quant.Layout.of(first, include),
+        quantization=quantization or {},
+        max_weight=max_weight,
+        threshold=threshold,
+        study=study,
+        round_index=round_index,
+    )
+    _check_all(config, by_client, weight_of)
+    in_process = InProcessRound(
+        config, model_hash, dropouts=dropouts, policy=policy, workers=workers, view=view, observe=observe
+    )
+
+    def contribute(client: int, session: ClientSession) -> Contribution:
+        weight = None if weight_of is None else weight_of[client]
+        with _naming(client):
+            return session.prepare(_resolve(by_client[client]), weight)
+
+    opened = in_process.run(contribute)
+    vector = opened.mean if reduce == "mean" else opened.sum
+    value = config.layout.unflatten(vector, like=first)
+    return Aggregate(value, opened.included, dict(dropouts or {}), in_process.record)
+
+
+def _numbered(
+    updates: Mapping[int, quant.Update | Callable[[], quant.Update]] | Sequence[quant.Update],
+) -> dict[int, quant.Update | Callable[[], quant.Update]]:
+    by_client = dict(updates) if isinstance(updates, Mapping) else dict(enumerate(updates, start=1))
+    if not by_client:
+        raise UsageError("there are no updates to aggregate")
+    if not all(isinstance(client, int) and 1 <= client < 1 << 16 for client in by_client):
+        raise UsageError("updates are keyed by client ids, integers from 1 to 65535")
+    return dict(sorted(by_client.items()))
+
+
+def _weights(weights: Mapping[int, int] | Sequence[int], by_client: Mapping[int, object]) -> dict[int, int]:
+    weight_of = dict(weights) if isinstance(weights, Mapping) else dict(zip(by_client, weights, strict=False))
+    if len(weights) != len(by_client) or set(weight_of) != set(by_client):
+        raise UsageError(f"{len(by_client)} updates need exactly as many weights, of the same clients")
+    return weight_of
+
+
+def _resolve(update: quant.Update | Callable[[], quant.Update]) -> quant.Update:
+    return update() if callable(update) else update
+
+
+def _check_all(
+    config: RoundConfig,
+    by_client: Mapping[int, quant.Update | Callable[[], quant.Update]],
+    weight_of: Mapping[int, int] | None,
+) -> None:
+    """Refuse bad input before the round begins, naming the client."""
+    for client, update in by_client.items():
+        with _naming(client):
+            if not callable(update):
+                config.layout.flatten(update)
+            if config.weighting is not None:
+                config.weighting.check((weight_of or {}).get(client, 0))
+
+
+@contextmanager
+def _naming(client: int) -> Iterator[None]:
+    """Say whose input it was that could not be used."""
+    try:
+        yield
+    except quant.InputError as error:
+        raise quant.InputError(f"client {client}: {error}") from None

@@ -1,0 +1,55 @@
+"""The command line. Exit codes: 0 success, 1 the protocol refused, 2 bad usage or input (one clear line)."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from protocols import ParameterError, ProtocolError
+from quant import QuantError
+from secagg.demo.command import demo_command
+from secagg.errors import RoundRefused, UsageError
+from secagg.simulate.command import simulate_command
+
+app = typer.Typer(
+    name="secagg",
+    help="Secure aggregation for federated learning: the server sees only the sum.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(demo_command)
+app.command("simulate")(simulate_command)
+
+
+@app.callback()
+def _root() -> None:
+    """Secure aggregation for federated learning: the server sees only the sum."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors are one line on standard error.
+
+    Args:
+        arguments: as on the command line, without the program's name; ``None`` for those of the process.
+    """
+    try:
+        outcome = app(args=arguments, standalone_mode=False)
+    except (UsageError, QuantError, ParameterError) as error:
+        return _fail(error, 2)
+    except (RoundRefused, ProtocolError) as error:
+        return _fail(error, 1)
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2)
+    except click.Abort:
+        return _fail("interrupted", 130)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _fail(error: object, code: int) -> int:
+    line = " ".join(str(error).split())
+    sys.stderr.write(f"secagg: {line}\n")
+    return code

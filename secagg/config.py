@@ -1,0 +1,118 @@
+"""One round, described once: what ``RoundParams`` is to the protocol, ``RoundConfig`` is to the product.
+
+Everything that must be equal at all sites stands here or is computed from here: layout of the update, quantization,
+weighting, field width, lane layout. The hash of all of it is bound into the protocol parameters (``task``), so sites
+that were told different things cannot add up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import quant
+from protocols.pairwise import RoundParams, VectorSpec, default_threshold
+from protocols.pairwise.params import NO_ROSTER, Adversary
+from secagg.errors import UsageError
+
+UPDATE = "update"
+"""Name of the masked vector that holds the packed, quantized update."""
+
+WEIGHT = "weight"
+"""Name of the masked vector that holds a site's weight, in a weighted round."""
+
+
+@dataclass(frozen=True)
+class RoundConfig:
+    """Everything that the sites of a round and the server agree on.
+
+    Attributes:
+        clients: ids of the invited clients, each from 1 to 65535.
+        layout: names, shapes and dtypes of the update.
+        quantization: keys of ``quant.presets`` (``bits`` or ``levels``, ``range``, ``clip``, ``rounding``).
+        max_weight: public bound on one site's weight; ``None`` for an unweighted round.
+        threshold: least number of clients that must stay to the end; ``None`` for floor(2n/3) + 1.
+        study: name of the study.
+        round_index: number of the round.
+        attempt: number of the try at this round.
+        adversary: ``"curious"`` or ``"active"``.
+        roster: hash of the roster of identities, needed against an active server.
+        colluders: how many clients may collude with the server; raises the default threshold.
+
+    Raises:
+        UsageError: ids that are not distinct.
+        quant.QuantError: quantization that cannot be used, or that this cohort overflows.
+        protocols.ParameterError: a cohort or threshold that makes no protocol.
+    """
+
+    clients: tuple[int, ...]
+    layout: quant.Layout
+    quantization: Mapping[str, object] = field(default_factory=dict)
+    max_weight: int | None = None
+    threshold: int | None = None
+    study: str = "study"
+    round_index: int = 0
+    attempt: int = 0
+    adversary: Adversary = "curious"
+    roster: bytes = NO_ROSTER
+    colluders: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse at construction: build everything once."""
+        if len(set(self.clients)) != len(self.clients):
+            raise UsageError("client ids must be distinct")
+        object.__setattr__(self, "clients", tuple(sorted(self.clients)))
+        _ = self.params
+
+    @cached_property
+    def codec(self) -> quant.UpdateCodec:
+        """The chain that puts an update on the grid."""
+        return quant.from_config(self.quantization, self.layout.dim)
+
+    @cached_property
+    def weighting(self) -> quant.Weighting | None:
+        """How weights enter the sum; ``None`` in an unweighted round."""
+        return None if self.max_weight is None else quant.Weighting(self.max_weight)
+
+    @cached_property
+    def lanes(self) -> quant.LaneLayout:
+        """How coordinates are packed into the 64-bit lanes that are masked."""
+        width = quant.field_width(self.codec.facts.levels, len(self.clients))
+        return quant.LaneLayout(self.layout.dim, width)
+
+    @cached_property
+    def params(self) -> RoundParams:
+        """The round as the protocol knows it."""
+        vectors = [VectorSpec(UPDATE, self.lanes.lanes, 1 << self.lanes.lane_bits)]
+        if self.max_weight is not None:
+            bits = quant.field_width(self.max_weight + 1, len(self.clients))
+            vectors.append(VectorSpec(WEIGHT, 1, 1 << bits))
+        threshold = self.threshold
+        if threshold is None:
+            threshold = default_threshold(len(self.clients), self.adversary, self.colluders)
+        return RoundParams(
+            study=self.study,
+            round_index=self.round_index,
+            attempt=self.attempt,
+            clients=self.clients,
+            threshold=threshold,
+            vectors=tuple(vectors),
+            task=self.task,
+            roster=self.roster,
+            adversary=self.adversary,
+        )
+
+    @cached_property
+    def task(self) -> bytes:
+        """SHA-256 of the canonical JSON of layout, quantization, weighting and lane layout."""
+        described = {
+            "layout": self.layout.config(),
+            "quantization": self.codec.config(),
+            "max_weight": self.max_weight,
+            "field_width": self.lanes.width,
+        }
+        text = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).digest()

@@ -1,0 +1,124 @@
+"""What one demo runs: every choice in one frozen value that cannot be built wrong.
+
+The drop-out schedule is decided here too, from the seed alone, so that it is known before anything trains.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from secagg.demo.datasets import check_name
+from secagg.demo.partition import Skew
+from secagg.errors import UsageError
+
+PHASES = ("advertise-keys", "share-keys", "masked-input", "unmasking")
+
+# Local training is a public agreement of the study, because the grid's range follows from it (`update_limit`).
+LOCAL_STEPS = 10
+BATCH_SIZE = 32
+LEARNING_RATE = 0.004
+
+DEFAULT_DROPOUTS = 2
+LEAST_SITES = 3
+MOST_ROUNDS = 1000
+# float32 carries 24 significant bits: a finer grid has nothing to carry.
+BITS_RANGE = (2, 24)
+
+
+def update_limit() -> float:
+    """The largest change of any coordinate in one round of local training: learning rate times steps.
+
+    This is a theorem, not a pilot run. Adam (Kingma and Ba 2015) divides a weighted mean of the gradients by
+    the root of a weighted mean of their squares; with equal decay rates both use the *same* weights, so by
+    Jensen's inequality the quotient is at most 1, and a step moves no coordinate by more than the rate.
+    """
+    return LEARNING_RATE * LOCAL_STEPS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoConfig:
+    """The choices of one demo run, checked at construction.
+
+    Attributes:
+        dataset: ``breast-cancer`` or ``digits``.
+        sites: hospitals in the consortium, at least 3 (with two, each reads the other out of the sum).
+        rounds: rounds of federated averaging, 1 .. 1000.
+        bits: bits of one coordinate on the grid, 2 .. 24.
+        dropout: sites that vanish in every round, below 1 a fraction of ``sites``, else a count; ``None``
+            takes 2, or as many as ``sites`` can lose if that is fewer.
+        skew: ``iid``, ``label:ALPHA`` or ``quantity:ALPHA``.
+        seed: fixes split, partition, initial model, batches and drop-outs; never masks, keys or dither.
+        range: the grid is [-range, range] per coordinate of ``weight * update / enrolment``; ``None`` takes
+            `update_limit`, beyond which nothing can be cut off, for no weight exceeds the enrolment.
+
+    Raises:
+        UsageError: a choice that cannot work, with the ones that do.
+    """
+
+    dataset: str = "breast-cancer"
+    sites: int = 10
+    rounds: int = 20
+    bits: int = 12
+    dropout: float | None = None
+    skew: str = "label:0.5"
+    seed: int = 0
+    range: float | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.dataset)
+        Skew.parse(self.skew)
+        if self.sites < LEAST_SITES:
+            raise UsageError(f"{self.sites} sites are too few: take at least {LEAST_SITES}, or a sum hides nobody")
+        if not 1 <= self.rounds <= MOST_ROUNDS:
+            raise UsageError(f"{self.rounds} rounds cannot be run: choose 1 to {MOST_ROUNDS}")
+        low, high = BITS_RANGE
+        if not low <= self.bits <= high:
+            raise UsageError(f"a grid of {self.bits} bits is not offered: choose {low} to {high}")
+        if self.seed < 0:
+            raise UsageError(f"seed {self.seed} is negative: choose 0 or more")
+        if self.range is not None and not (math.isfinite(self.range) and self.range > 0):
+            raise UsageError(f"a grid cannot reach from -{self.range} to {self.range}: choose a positive number")
+        self._check_dropout()
+
+    def _check_dropout(self) -> None:
+        most = self.sites - self.threshold
+        if self.dropout is None:
+            return
+        if not (math.isfinite(self.dropout) and self.dropout >= 0):
+            raise UsageError(f"dropout {self.dropout} is no number of sites: give a fraction below 1 or a count")
+        if self.dropout >= 1 and self.dropout != int(self.dropout):
+            raise UsageError(f"dropout {self.dropout} is not a whole number of sites (below 1 it is a fraction)")
+        if self.dropouts_per_round > most:
+            raise UsageError(
+                f"{self.dropouts_per_round} of {self.sites} sites cannot vanish: {self.threshold} must stay to "
+                f"remove the masks; choose a dropout of at most {most}, or more sites"
+            )
+
+    @property
+    def threshold(self) -> int:
+        """Sites that must stay to the end of a round: floor(2 n / 3) + 1."""
+        return 2 * self.sites // 3 + 1
+
+    @property
+    def dropouts_per_round(self) -> int:
+        """Sites that vanish in every round."""
+        if self.dropout is None:
+            return min(DEFAULT_DROPOUTS, self.sites - self.threshold)
+        return round(self.dropout * self.sites) if self.dropout < 1 else int(self.dropout)
+
+    @property
+    def grid_range(self) -> float:
+        """The grid's range: ``range`` if given, else `update_limit`."""
+        return update_limit() if self.range is None else self.range
+
+    def dropouts(self, round_index: int) -> Mapping[int, str]:
+        """Who vanishes in round ``round_index`` (from 0), and the phase that each does not complete.
+
+        The phases take turns: from round to round, and between the sites that vanish in one round. Sites are
+        drawn from the seed. Ids run from 1 to ``sites``.
+        """
+        rng = np.random.default_rng([self.seed, round_index])
+        lost = rng.choice(self.sites, self.dropouts_per_round, replace=False) + 1
+        return {int(site): PHASES[(round_index + place) % len(PHASES)] for place, site in enumerate(sorted(lost))}

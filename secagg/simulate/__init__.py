@@ -1,0 +1,1 @@
+"""``secagg simulate``: rounds on synthetic vectors, measured."""
