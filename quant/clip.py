@@ -94,10 +94,10 @@ class ClipL2:
         if root * (1 + 2 * NORM_ERROR) <= math.ldexp(self.bound, -exponent):
             return x
         factor = self.bound * (1 - SHRINK[x.dtype.name]) / root
-        tame = np.ldexp(x, -exponent) if exponent else x
         clipped = np.empty_like(x)
         arithmetic = x.dtype if factor > SMALL_FACTOR else np.float64
         with np.errstate(under="ignore"):
+            tame = np.ldexp(x, -exponent) if exponent else x
             np.multiply(tame, factor, out=clipped, dtype=arithmetic)
         return clipped
 

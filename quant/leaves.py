@@ -84,8 +84,7 @@ def to_numpy(leaf: Any, name: str) -> NDArray[Any]:
             return np.asarray((tensor.float() if dtype_name(leaf) == "bfloat16" else tensor).numpy())
         if isinstance(leaf, np.ma.MaskedArray):
             raise TypeError("masked array: fill it first")
-        array = np.asarray(leaf)
-        return array.astype(np.float32) if dtype_name(array) == "bfloat16" else array
+        return np.asarray(leaf)
     except (TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{name!r} cannot be read as a dense array: {reason}") from error
@@ -121,8 +120,11 @@ def check_range(values: NDArray[Any], dtype: str, name: str) -> None:
         InputError: naming the leaf and how many values.
     """
     most = FLOAT_MAX[dtype]
-    if not values.size or (float(values.min()) >= -most and float(values.max()) <= most):  # false for NaN
+    if not values.size:
         return
+    with np.errstate(invalid="ignore"):
+        if float(values.min()) >= -most and float(values.max()) <= most:  # false for NaN
+            return
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         raise InputError(f"{name!r} holds {bad} values that are NaN or infinite, of {values.size}")

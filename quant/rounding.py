@@ -74,5 +74,7 @@ def round_fixed_point(fixed: NDArray[np.float64], offset: int, stream: RandomStr
 
 def _check_domain(scaled: NDArray[np.float64]) -> None:
     """Refuse what 64-bit fixed point cannot hold. NaN fails both comparisons."""
-    if scaled.size and not (scaled.min() >= LEAST_SCALED and scaled.max() <= MOST_SCALED):
+    with np.errstate(invalid="ignore"):
+        inside = not scaled.size or (scaled.min() >= LEAST_SCALED and scaled.max() <= MOST_SCALED)
+    if not inside:
         raise InputError("scaled values must lie in [-2^31, 2^31 - 1] and not be NaN; clip before rounding")

@@ -62,7 +62,8 @@ def magnitude(x: FloatVector) -> float:
     Raises:
         InputError: if any coordinate is NaN or infinite, saying how many.
     """
-    low, high = float(x.min()), float(x.max())  # both are NaN if any coordinate is
+    with np.errstate(invalid="ignore"):
+        low, high = float(x.min()), float(x.max())  # both are NaN if any coordinate is
     if not (low > -np.inf and high < np.inf):
         bad = x.size - int(np.count_nonzero(np.isfinite(x)))
         raise InputError(f"{bad} of {x.size} coordinates are NaN or infinite; nothing was encoded")

@@ -9,16 +9,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from protocols.pairwise import default_threshold
 from secagg.demo.datasets import check_name
 from secagg.demo.partition import Skew
 from secagg.errors import UsageError
+from secagg.simulate.run import count_dropouts
 
 PHASES = ("advertise-keys", "share-keys", "masked-input", "unmasking")
 
-# Local training is a public agreement of the study, because the grid's range follows from it (`update_limit`).
+# How sites train is a public agreement of the study: the grid's range follows from it (`update_limit`).
 LOCAL_STEPS = 10
 BATCH_SIZE = 32
-LEARNING_RATE = 0.004
+FIRST_LEARNING_RATE = 0.005
+LAST_LEARNING_RATE = FIRST_LEARNING_RATE / 20
+# Sums of float32 steps may round up past the exact limit.
+HEADROOM = 1.01
 
 DEFAULT_DROPOUTS = 2
 LEAST_SITES = 3
@@ -27,14 +32,21 @@ MOST_ROUNDS = 1000
 BITS_RANGE = (2, 24)
 
 
-def update_limit() -> float:
-    """The largest change of any coordinate in one round of local training: learning rate times steps.
+def learning_rate(round_index: int, rounds: int) -> float:
+    """Give the local learning rate of a round: half a cosine from the first rate down to the last."""
+    fallen = (1 - math.cos(math.pi * round_index / rounds)) / 2
+    return FIRST_LEARNING_RATE + (LAST_LEARNING_RATE - FIRST_LEARNING_RATE) * fallen
 
-    This is a theorem, not a pilot run. Adam (Kingma and Ba 2015) divides a weighted mean of the gradients by
-    the root of a weighted mean of their squares; with equal decay rates both use the *same* weights, so by
-    Jensen's inequality the quotient is at most 1, and a step moves no coordinate by more than the rate.
+
+def update_limit(round_index: int, rounds: int) -> float:
+    """Give the largest change of any coordinate in one site's round: learning rate times steps.
+
+    This is a theorem, not a pilot run, so a range set to it cuts nothing off and needs no look at the data.
+    Adam (Kingma and Ba 2015, Algorithm 1) divides a weighted mean of the gradients by the root of a weighted
+    mean of their squares. With equal decay rates both means use the *same* weights, so by Jensen's inequality
+    the quotient is at most 1 and a step moves no coordinate by more than the learning rate.
     """
-    return LEARNING_RATE * LOCAL_STEPS
+    return HEADROOM * LOCAL_STEPS * learning_rate(round_index, rounds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +62,8 @@ class DemoConfig:
             takes 2, or as many as ``sites`` can lose if that is fewer.
         skew: ``iid``, ``label:ALPHA`` or ``quantity:ALPHA``.
         seed: fixes split, partition, initial model, batches and drop-outs; never masks, keys or dither.
-        range: the grid is [-range, range] per coordinate of ``weight * update / enrolment``; ``None`` takes
-            `update_limit`, beyond which nothing can be cut off, for no weight exceeds the enrolment.
+        range: the grid spans [-range, range] for one coordinate of an update; ``None`` takes `update_limit`,
+            round by round.
 
     Raises:
         UsageError: a choice that cannot work, with the ones that do.
@@ -59,7 +71,7 @@ class DemoConfig:
 
     dataset: str = "breast-cancer"
     sites: int = 10
-    rounds: int = 20
+    rounds: int = 30
     bits: int = 12
     dropout: float | None = None
     skew: str = "label:0.5"
@@ -67,6 +79,7 @@ class DemoConfig:
     range: float | None = None
 
     def __post_init__(self) -> None:
+        """Refuse at construction."""
         check_name(self.dataset)
         Skew.parse(self.skew)
         if self.sites < LEAST_SITES:
@@ -83,38 +96,30 @@ class DemoConfig:
         self._check_dropout()
 
     def _check_dropout(self) -> None:
-        most = self.sites - self.threshold
-        if self.dropout is None:
-            return
-        if not (math.isfinite(self.dropout) and self.dropout >= 0):
-            raise UsageError(f"dropout {self.dropout} is no number of sites: give a fraction below 1 or a count")
-        if self.dropout >= 1 and self.dropout != int(self.dropout):
-            raise UsageError(f"dropout {self.dropout} is not a whole number of sites (below 1 it is a fraction)")
-        if self.dropouts_per_round > most:
+        if self.dropouts_per_round > (most := self.sites - self.threshold):
             raise UsageError(
-                f"{self.dropouts_per_round} of {self.sites} sites cannot vanish: {self.threshold} must stay to "
-                f"remove the masks; choose a dropout of at most {most}, or more sites"
+                f"{self.dropouts_per_round} of {self.sites} sites cannot vanish: {self.threshold} must stay so that "
+                f"the masks can be removed; choose a dropout of at most {most}, or more sites"
             )
 
     @property
     def threshold(self) -> int:
-        """Sites that must stay to the end of a round: floor(2 n / 3) + 1."""
-        return 2 * self.sites // 3 + 1
+        """Sites that must stay to the end of a round."""
+        return default_threshold(self.sites)
 
     @property
     def dropouts_per_round(self) -> int:
         """Sites that vanish in every round."""
         if self.dropout is None:
             return min(DEFAULT_DROPOUTS, self.sites - self.threshold)
-        return round(self.dropout * self.sites) if self.dropout < 1 else int(self.dropout)
+        return count_dropouts(self.dropout, self.sites)
 
-    @property
-    def grid_range(self) -> float:
-        """The grid's range: ``range`` if given, else `update_limit`."""
-        return update_limit() if self.range is None else self.range
+    def grid_range(self, round_index: int) -> float:
+        """Give the grid's range in a round: ``range`` if it was given, else `update_limit`."""
+        return update_limit(round_index, self.rounds) if self.range is None else self.range
 
     def dropouts(self, round_index: int) -> Mapping[int, str]:
-        """Who vanishes in round ``round_index`` (from 0), and the phase that each does not complete.
+        """Give who vanishes in round ``round_index`` (from 0), and the phase that each does not complete.
 
         The phases take turns: from round to round, and between the sites that vanish in one round. Sites are
         drawn from the seed. Ids run from 1 to ``sites``.

@@ -77,10 +77,10 @@ def partition(
             f"at most {len(labels) // LEAST_EXAMPLES}, so that each holds {LEAST_EXAMPLES}"
         )
     owner = np.empty(len(labels), np.int64)
-    groups = [labels == label for label in np.unique(labels)] if skew.kind == "label" else [labels == labels]
-    for group in groups:
+    grouping = labels if skew.kind == "label" else np.zeros_like(labels)
+    for label in np.unique(grouping):
         shares = np.full(sites, 1 / sites) if skew.kind == "iid" else rng.dirichlet([skew.alpha] * sites)
-        members = rng.permutation(np.flatnonzero(group))
+        members = rng.permutation(np.flatnonzero(grouping == label))
         ends = np.round(np.cumsum(shares)[:-1] * len(members)).astype(np.int64)
         for site, indices in enumerate(np.split(members, ends)):
             owner[indices] = site

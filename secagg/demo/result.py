@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from secagg.demo.config import PHASES, DemoConfig
+from secagg.record import View
 
 FLOAT32_BYTES = 4
 
@@ -23,7 +21,8 @@ class RoundOutcome:
         dropouts: site id to the phase it did not complete.
         included: ids of the sites in the sum (one that vanished at unmasking is in it).
         exact: whether the decoded sum equals the sum of the included sites' integers.
-        saturated: coordinates cut off at the grid's ends over all sites, ``None`` if not counted.
+        saturated: coordinates beyond the grid's range, over all included sites.
+        range: the grid spanned [-range, range] in this round.
         uplink_bytes, downlink_bytes: phase to site id to bytes of the protocol; the model itself, which
             every site fetches in plain FedAvg too, is not in the downlink.
         seconds_crypto: keys, encoding, masking and unmasking of all sites and the server.
@@ -36,7 +35,8 @@ class RoundOutcome:
     dropouts: Mapping[int, str]
     included: tuple[int, ...]
     exact: bool
-    saturated: int | None
+    saturated: int
+    range: float
     uplink_bytes: Mapping[str, Mapping[int, int]]
     downlink_bytes: Mapping[str, Mapping[int, int]]
     seconds_crypto: float
@@ -45,25 +45,6 @@ class RoundOutcome:
     def uplink_of(self, site: int) -> dict[str, int]:
         """Bytes that ``site`` sent in this round, by phase."""
         return {phase: sites[site] for phase, sites in self.uplink_bytes.items() if site in sites}
-
-
-@dataclass(frozen=True, slots=True)
-class ServerView:
-    """One site's update in the last round, and what the server got to see.
-
-    Attributes:
-        site: id of the site shown.
-        update: its true update, float32, shape (parameters,); this never left the site.
-        masked: uint64 numbers below ``2**modulus_bits``: what left the site in its place.
-        modulus_bits: 1 .. 64.
-        mean: the mean over all included sites, float32, shape (parameters,): what the server decodes.
-    """
-
-    site: int
-    update: NDArray[np.float32]
-    masked: NDArray[np.uint64]
-    modulus_bits: int
-    mean: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +57,8 @@ class DemoResult:
         enrolment: training examples of all sites, the public bound of one site's weight.
         examples: site id to its number of training examples (the demo's knowledge, not the server's).
         rounds: one outcome per round.
-        view: what the server saw of one site.
+        view: a part of one site's last update, what the server received in its place, and the sum.
+        field_bits: width in bits of one coordinate that the server received.
         seconds: wall-clock time of everything, plain FedAvg included.
     """
 
@@ -85,7 +67,8 @@ class DemoResult:
     enrolment: int
     examples: Mapping[int, int]
     rounds: tuple[RoundOutcome, ...]
-    view: ServerView
+    view: View
+    field_bits: int
     seconds: float
 
     @property
@@ -104,17 +87,14 @@ class DemoResult:
         return all(outcome.exact for outcome in self.rounds)
 
     @property
-    def saturated(self) -> int | None:
-        """Coordinates cut off at the grid's ends, over all rounds and sites; ``None`` if not counted."""
-        counts = [outcome.saturated for outcome in self.rounds]
-        return None if None in counts else sum(count or 0 for count in counts)
+    def saturated(self) -> int:
+        """Coordinates beyond the grid's range, over all rounds and sites."""
+        return sum(outcome.saturated for outcome in self.rounds)
 
     @property
     def uplink_by_phase(self) -> dict[str, int]:
         """Bytes by phase of the site and round that sent most: no site ever sends more than their total."""
-        sent = (
-            outcome.uplink_of(site) for outcome in self.rounds for site in range(1, self.config.sites + 1)
-        )
+        sent = (outcome.uplink_of(site) for outcome in self.rounds for site in range(1, self.config.sites + 1))
         return max(sent, key=lambda phases: sum(phases.values()))
 
     @property
@@ -156,7 +136,6 @@ def to_json(result: DemoResult) -> dict[str, Any]:
         "sites": config.sites,
         "rounds": config.rounds,
         "bits": config.bits,
-        "range": config.grid_range,
         "skew": config.skew,
         "seed": config.seed,
         "threshold": config.threshold,
@@ -189,6 +168,7 @@ def _round_to_json(outcome: RoundOutcome) -> dict[str, Any]:
         "included": list(outcome.included),
         "exact": outcome.exact,
         "saturated": outcome.saturated,
+        "range": outcome.range,
         "uplink_bytes": _totals(outcome.uplink_bytes),
         "downlink_bytes": _totals(outcome.downlink_bytes),
         "seconds_crypto": outcome.seconds_crypto,

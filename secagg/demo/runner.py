@@ -7,23 +7,16 @@ seed, the round and the site only, so while the two models agree, the two sets o
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
-from typing import Protocol
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from secagg.aggregate import aggregate
+from secagg.aggregate import Aggregate, aggregate
 from secagg.demo.config import DemoConfig
 from secagg.demo.models import State, model_hash, one_torch_thread, parameter_count
-from secagg.demo.result import DemoResult, RoundOutcome, ServerView
+from secagg.demo.result import DemoResult, RoundOutcome
 from secagg.demo.training import Consortium, moved, plain_mean
+from secagg.record import RoundRecord
 
-
-class Progress(Protocol):
-    """Called after every round with its outcome."""
-
-    def __call__(self, outcome: RoundOutcome, /) -> object: ...
+Progress = Callable[[RoundOutcome], object]
+"""Called after every round with its outcome."""
 
 
 def run(config: DemoConfig, progress: Progress = lambda _: None) -> DemoResult:
@@ -35,7 +28,7 @@ def run(config: DemoConfig, progress: Progress = lambda _: None) -> DemoResult:
 
     Raises:
         UsageError: more sites than the data set can serve.
-        ValueError: whatever `secagg.aggregate` refuses about the grid or the cohort.
+        quant.QuantError: a grid that this cohort overflows.
     """
     started = perf_counter()
     with one_torch_thread():
@@ -45,13 +38,17 @@ def run(config: DemoConfig, progress: Progress = lambda _: None) -> DemoResult:
             outcome = federations.advance(round_index)
             outcomes.append(outcome)
             progress(outcome)
+    view = federations.record.view
+    if view is None:
+        raise RuntimeError("the last round was asked for a view and kept none")
     return DemoResult(
         config=config,
         parameters=parameter_count(federations.consortium.start),
         enrolment=federations.consortium.enrolment,
         examples=federations.consortium.weights,
         rounds=tuple(outcomes),
-        view=federations.view,
+        view=view,
+        field_bits=federations.record.field_bits,
         seconds=perf_counter() - started,
     )
 
@@ -63,49 +60,46 @@ class _Federations:
         self.config = config
         self.consortium = Consortium(config)
         self.secure = self.plain = self.consortium.start
-        self.view: ServerView
+        self.record: RoundRecord
 
     def advance(self, round_index: int) -> RoundOutcome:
         """Run one round of both."""
         train = _Stopwatch(self.consortium.local_update)
-        before, started = self.secure, perf_counter()
-        result = aggregate(
-            {site: partial(train, site, round_index, before) for site in self.consortium.sites},
-            weights=self.consortium.weights,
-            max_weight=self.consortium.enrolment,
-            reduce="mean",
-            quantization={"bits": self.config.bits, "range": self.config.grid_range, "rounding": "stochastic"},
-            threshold=self.config.threshold,
-            dropouts=self.config.dropouts(round_index),
-            model_hash=model_hash(before),
-            study="demo",
-            round_index=round_index,
-        )
-        seconds_crypto = perf_counter() - started - train.seconds
-        self.secure = moved(before, result.value)
+        started = perf_counter()
+        result = self._secure_round(round_index, train)
+        seconds = perf_counter() - started
+        self.secure = moved(self.secure, result.value)
         self.plain = self._plain_round(round_index, result.included)
-        if round_index == self.config.rounds - 1:
-            # The site's true update never left it; training is repeatable, so it is computed once more.
-            shown = self.consortium.local_update(min(result.included), round_index, before)
-            self.view = ServerView(
-                site=min(result.included),
-                update=_flat(shown),
-                masked=result.record.masked_preview,
-                modulus_bits=result.record.modulus_bits,
-                mean=_flat(result.value),
-            )
+        self.record = record = result.record
         return RoundOutcome(
             round_index=round_index,
             accuracy=self.consortium.accuracy(self.secure),
             accuracy_plain=self.consortium.accuracy(self.plain),
-            dropouts=self.config.dropouts(round_index),
-            included=tuple(result.included),
-            exact=result.record.exact,
-            saturated=result.record.saturated,
-            uplink_bytes=result.record.uplink_bytes,
-            downlink_bytes=result.record.downlink_bytes,
-            seconds_crypto=seconds_crypto,
+            dropouts=result.dropped,
+            included=result.included,
+            exact=record.exact,
+            saturated=record.saturated,
+            range=self.config.grid_range(round_index),
+            uplink_bytes=record.uplink_bytes,
+            downlink_bytes=record.downlink_bytes,
+            seconds_crypto=seconds - train.seconds,
             seconds_training=train.seconds,
+        )
+
+    def _secure_round(self, round_index: int, train: Callable[[int, int, State], State]) -> Aggregate:
+        """Average the sites' updates through the protocol; each trains when its turn to send comes."""
+        weights, config = self.consortium.weights, self.config
+        return aggregate(
+            {site: partial(train, site, round_index, self.secure) for site in weights},
+            weights=weights,
+            max_weight=self.consortium.enrolment,
+            quantization={"bits": config.bits, "range": config.grid_range(round_index)},
+            threshold=config.threshold,
+            dropouts=config.dropouts(round_index),
+            model_hash=model_hash(self.secure),
+            study=f"demo {config.dataset}",
+            round_index=round_index,
+            view=round_index == config.rounds - 1,
         )
 
     def _plain_round(self, round_index: int, included: Sequence[int]) -> State:
@@ -126,9 +120,3 @@ class _Stopwatch:
             return self._train(site, round_index, weights)
         finally:
             self.seconds += perf_counter() - started
-
-
-def _flat(state: State) -> NDArray[np.float32]:
-    """All coordinates of ``state`` in one float32 vector."""
-    flat: NDArray[np.float32] = torch.cat([tensor.flatten() for tensor in state.values()]).numpy()
-    return flat

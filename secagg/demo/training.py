@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from secagg.demo.config import BATCH_SIZE, LEARNING_RATE, LOCAL_STEPS, DemoConfig
+from secagg.demo.config import BATCH_SIZE, LOCAL_STEPS, DemoConfig, learning_rate
 from secagg.demo.datasets import load
 from secagg.demo.models import State, build_model, copy_of
 from secagg.demo.partition import Skew, partition
@@ -49,9 +49,11 @@ class Consortium:
         }
         self.weights = {site: len(examples.y) for site, examples in self.sites.items()}
         self.test = Examples(torch.from_numpy(data.test_x), torch.from_numpy(data.test_y))
-        self._seed = config.seed
+        self._config = config
         self._model = build_model(data.features, data.classes, config.seed)
         self.start = copy_of(self._model)
+        # torch loads parts of itself when it first trains: seconds that are neither training nor crypto.
+        self.local_update(1, 0, self.start)
 
     @property
     def enrolment(self) -> int:
@@ -65,8 +67,9 @@ class Consortium:
         """
         self._model.load_state_dict(weights)
         examples = self.sites[site]
-        draw = torch.Generator().manual_seed(_seed_of(self._seed, round_index, site))
-        optimizer = torch.optim.Adam(self._model.parameters(), lr=LEARNING_RATE, betas=ADAM_DECAY, fused=True)
+        draw = torch.Generator().manual_seed(_seed_of(self._config.seed, round_index, site))
+        rate = learning_rate(round_index, self._config.rounds)
+        optimizer = torch.optim.Adam(self._model.parameters(), lr=rate, betas=ADAM_DECAY, fused=True)
         for _ in range(LOCAL_STEPS):
             batch = torch.randperm(len(examples.y), generator=draw)[:BATCH_SIZE]
             optimizer.zero_grad()

@@ -1,0 +1,322 @@
+"""A server that says what it likes to whom it likes, remembers every answer, and computes what follows from them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from protocols import Secret
+from protocols.pairwise import Client, masking, share_keys
+from protocols.pairwise import messages as m
+from protocols.pairwise import validation as check
+from protocols.pairwise.advertise_keys import session_id
+from protocols.primitives import aead, bitpack, shamir
+from tests.support.cohort import MODEL, Cohort, Vectors, identity
+from tests.support.entropy import InsecureSeededEntropy
+from tests.support.network import Network, read_frame
+
+Shares = dict[int, dict[int, int]]
+"""Dealer to holder to share."""
+
+
+class AttackFailedError(AssertionError):
+    """The attacker did everything it wanted and still does not hold the prize."""
+
+
+class Puppet:
+    """Somebody that the server invented: it holds both key pairs of a directory entry."""
+
+    def __init__(self, client: int) -> None:
+        self.client = client
+        source = InsecureSeededEntropy("puppet", client)
+        self.enc_secret, self.mask_secret = source.take(32, "enc-key"), source.take(32, "mask-key")
+
+
+class Attacker:
+    """The server's side of the wire in the hands of an adversary.
+
+    Everything goes through the clients' real machines: what they refuse, raises here.
+
+    Args:
+        cohort: the round, with its honest inputs.
+        clients: machines by id (default: honest ones for everybody in the cohort).
+        colluders: ids whose machines the attacker may also look into.
+
+    Attributes:
+        directory: what each client was told, by client.
+        masked: the masked inputs that arrived.
+        self_shares, key_shares: shares of self-mask seeds and of mask keys, by dealer and holder.
+        mask_secrets: mask keys that the attacker knows without shares.
+    """
+
+    def __init__(
+        self, cohort: Cohort, *, clients: Mapping[int, Client] | None = None, colluders: Sequence[int] = ()
+    ) -> None:
+        self.cohort, self.params = cohort, cohort.params
+        self.cipher = cohort.params.cipher_suite
+        self.clients = dict(cohort.clients() if clients is None else clients)
+        self.colluders = tuple(colluders)
+        self.advertised: dict[int, m.AdvertiseKeys] = {}
+        self.directory: dict[int, tuple[m.AdvertisedKeys, ...]] = {}
+        self.dealt: dict[int, m.ShareKeys] = {}
+        self.shared: dict[int, tuple[int, ...]] = {}
+        self.models = dict.fromkeys(self.clients, MODEL)
+        self.masked: dict[int, Vectors] = {}
+        self.signatures: dict[int, bytes] = {}
+        self.self_shares: Shares = defaultdict(dict)
+        self.key_shares: Shares = defaultdict(dict)
+        self.mask_secrets: dict[int, bytes] = {}
+
+    # -- talking ---------------------------------------------------------------------------------------------------
+
+    def session(self, client: int) -> bytes:
+        """The session that ``client`` believes to be in."""
+        return session_id(self.params, self.directory[client])
+
+    def tell(self, client: int, message: Any) -> tuple[bytes, ...]:
+        """Send ``message`` to a client in its own context and return its answers."""
+        early = isinstance(message, m.ShareKeysRequest | m.Abort)
+        context = self.params.hash() if early else self.session(client)
+        return self.clients[client].receive(m.CODEC.encode(context, message))
+
+    def advertise(self) -> None:
+        """Hear everybody's keys."""
+        for client, machine in self.clients.items():
+            self.advertised[client] = read_frame(machine.start())[1]
+
+    def entries(self) -> tuple[m.AdvertisedKeys, ...]:
+        """The honest directory."""
+        return tuple(
+            m.AdvertisedKeys(client, keys.enc_key, keys.mask_key, keys.signature)
+            for client, keys in sorted(self.advertised.items())
+        )
+
+    def send_directory(self, client: int, directory: tuple[m.AdvertisedKeys, ...] | None = None) -> None:
+        """Show a directory and hear the shares that are dealt."""
+        self.directory[client] = self.entries() if directory is None else directory
+        (answer,) = self.tell(client, m.ShareKeysRequest(self.directory[client]))
+        self.dealt[client] = read_frame(answer)[1]
+
+    def relay(self, holder: int, dealers: Sequence[int]) -> tuple[m.RelayedShares, ...]:
+        """What these dealers dealt to ``holder``, as an honest server passes it on."""
+        found = []
+        for dealer in dealers:
+            (entry,) = [entry for entry in self.dealt[dealer].dealt if entry.holder == holder]
+            found.append(relayed_entry(dealer, self.dealt[dealer].self_mask_hash, entry))
+        return tuple(found)
+
+    def send_shares(
+        self,
+        client: int,
+        shared: Sequence[int] | None = None,
+        relayed: tuple[m.RelayedShares, ...] | None = None,
+        model: bytes = MODEL,
+    ) -> None:
+        """Name the clients that shared keys and pass their shares on (default: the honest lists)."""
+        everybody = tuple(sorted(self.dealt)) if shared is None else tuple(shared)
+        if relayed is None:
+            relayed = self.relay(client, [other for other in everybody if other in self.dealt and other != client])
+        self.shared[client] = everybody
+        self.tell(client, m.MaskedInputRequest(everybody, relayed, model))
+
+    def hear_input(self, client: int) -> None:
+        """Let the client submit its input, and keep what comes."""
+        masked = {spec.name: np.zeros(spec.length, dtype=np.uint64) for spec in self.params.vectors}
+        for frame in self.clients[client].submit(self.cohort.inputs[client], self.models[client]):
+            chunk = read_frame(frame)[1]
+            spec = self.params.vectors[chunk.vector]
+            stop = spec.chunk_end(chunk.offset)
+            masked[spec.name][chunk.offset : stop] = bitpack.unpack(chunk.payload, stop - chunk.offset, spec.bits)
+        self.masked[client] = masked
+
+    def send_survivors(self, client: int, survivors: Sequence[int]) -> None:
+        """Ask for a signature on a survivor list; nothing to do where rounds have no signatures."""
+        if self.cohort.variant.active:
+            (answer,) = self.tell(client, m.ConsistencyCheckRequest(tuple(survivors)))
+            self.signatures[client] = read_frame(answer)[1].signature
+
+    def send_unmasking(
+        self,
+        client: int,
+        survivors: Sequence[int],
+        dropped: Sequence[int],
+        signers: Sequence[int] | None = None,
+    ) -> None:
+        """Put an unmasking question, with the signatures collected from ``signers``, and keep the shares."""
+        if signers is None:
+            signers = sorted(set(survivors) & self.signatures.keys())
+        signed = tuple(m.SurvivorSignature(signer, self.signatures[signer]) for signer in signers)
+        (answer,) = self.tell(client, m.UnmaskingRequest(tuple(survivors), tuple(dropped), signed))
+        self.keep_shares(client, read_frame(answer)[1])
+
+    def keep_shares(self, holder: int, answer: m.Unmasking) -> None:
+        """Remember what an answer reveals."""
+        for found, entries in (
+            (self.self_shares, answer.self_mask_shares),
+            (self.key_shares, answer.mask_key_shares),
+        ):
+            for entry in entries:
+                found[entry.dealer][holder] = shamir.decode_element(entry.share)
+
+    # -- whole phases, honestly ------------------------------------------------------------------------------------
+
+    def reach_inputs(self) -> Attacker:
+        """Behave until everybody has sent its masked input."""
+        self.advertise()
+        for client in self.clients:
+            self.send_directory(client)
+        for client in self.clients:
+            self.send_shares(client)
+            self.hear_input(client)
+        return self
+
+    def loot_colluders(self) -> None:
+        """Take the shares that colluders hold, of both kinds, from their machines."""
+        for client in self.colluders:
+            for dealer, pair in self.clients[client].state.held_shares.items():
+                value = pair.reveal()
+                self.self_shares[dealer][client] = shamir.decode_element(value[: shamir.ELEMENT_BYTES])
+                self.key_shares[dealer][client] = shamir.decode_element(value[shamir.ELEMENT_BYTES :])
+
+    def sign_as_colluders(self, survivors: Sequence[int]) -> dict[int, bytes]:
+        """Signatures of the colluders on any list: they sign whatever is asked of them."""
+        made = {}
+        for client in self.colluders:
+            statement = (self.session(client), MODEL, tuple(survivors))
+            made[client] = self.cipher.sign(identity(client), "survivors", *statement)
+        return made
+
+    # -- computing -------------------------------------------------------------------------------------------------
+
+    def self_mask_seed(self, victim: int) -> Secret:
+        return self._open(self.self_shares[victim], f"the self-mask seed of client {victim}")
+
+    def mask_secret(self, client: int) -> bytes:
+        """The secret mask key of ``client``: known, or from t shares."""
+        if client in self.mask_secrets:
+            return self.mask_secrets[client]
+        return self._open(self.key_shares[client], f"the mask key of client {client}").reveal()
+
+    def _open(self, shares: Mapping[int, int], what: str) -> Secret:
+        try:
+            return Secret(shamir.reconstruct(shares, self.params.threshold))
+        except shamir.ReconstructionError as error:
+            raise AttackFailedError(f"{what}: {error}") from None
+
+    def pairwise_seed(self, victim: int, peer: int) -> Secret:
+        """The seed of a pair, from either end's mask key."""
+        keys = {entry.client: entry.mask_key for entry in self.directory[victim]}
+        try:
+            agreed = self.cipher.agreement.load(self.mask_secret(victim)).agree(keys[peer])
+        except AttackFailedError:
+            agreed = self.cipher.agreement.load(self.mask_secret(peer)).agree(self.advertised[victim].mask_key)
+        return masking.pairwise_seed(self.cipher, self.session(victim), agreed, victim, peer)
+
+    def recover(self, victim: int, *, without: Sequence[int] = ()) -> Vectors:
+        """The victim's own input, from its masked input and all its masks.
+
+        Args:
+            victim: whose.
+            without: peers with whom it has no mask in common.
+        """
+        terms = [masking.self_mask(victim, self.self_mask_seed(victim))]
+        known = {entry.client for entry in self.directory[victim]}
+        for peer in sorted(set(self.shared[victim]) & known - {victim, *without}):
+            terms.append(masking.pairwise_mask(victim, peer, self.pairwise_seed(victim, peer)))
+        return self.unmask(self.masked[victim], terms, self.session(victim))
+
+    def recover_sum(self, survivors: Sequence[int], dropped: Sequence[int]) -> Vectors:
+        """The sum over ``survivors``, by the protocol's own arithmetic."""
+        total = {
+            spec.name: np.sum([self.masked[client][spec.name] for client in survivors], axis=0, dtype=np.uint64)
+            for spec in self.params.vectors
+        }
+        terms = [masking.self_mask(client, self.self_mask_seed(client)) for client in survivors]
+        for lost in dropped:
+            for client in survivors:
+                terms.append(masking.pairwise_mask(client, lost, self.pairwise_seed(client, lost)))
+        return self.unmask(total, terms, self.session(survivors[0]))
+
+    def unmask(self, values: Vectors, terms: Sequence[masking.MaskTerm], session: bytes) -> Vectors:
+        """Take masks off."""
+        context = masking.MaskContext(self.cipher, session, MODEL)
+        opened = {}
+        for spec in self.params.vectors:
+            plain = values[spec.name].copy()
+            masking.add_masks(plain, spec, 0, [term.negated() for term in terms], context)
+            opened[spec.name] = plain & np.uint64(spec.modulus - 1)
+        return opened
+
+    # -- puppets ---------------------------------------------------------------------------------------------------
+
+    def puppet_entry(self, puppet: Puppet, signature: bytes | None = None) -> m.AdvertisedKeys:
+        """The directory entry of an invented client; its signature is whatever the attacker can make."""
+        load = self.cipher.agreement.load
+        if signature is None:
+            signature = bytes(64) if self.cohort.variant.active else b""
+        enc_key, mask_key = load(puppet.enc_secret).public_key(), load(puppet.mask_secret).public_key()
+        self.mask_secrets[puppet.client] = puppet.mask_secret
+        return m.AdvertisedKeys(puppet.client, enc_key, mask_key, signature)
+
+    def read_shares_as(self, puppet: Puppet, dealer: int) -> None:
+        """Open what ``dealer`` sealed for a puppet."""
+        (entry,) = [entry for entry in self.dealt[dealer].dealt if entry.holder == puppet.client]
+        pair = open_pair(self, puppet, dealer, entry.sealed)
+        self.self_shares[dealer][puppet.client] = shamir.decode_element(pair.self_mask_share)
+        self.key_shares[dealer][puppet.client] = shamir.decode_element(pair.mask_key_share)
+
+    def puppet_shares(self, puppet: Puppet, holder: int) -> m.RelayedShares:
+        """Made-up shares that a puppet deals to ``holder``, sealed and published as they should be."""
+        session = self.session(holder)
+        pair = m.SharePair(puppet.client, holder, *map(shamir.encode_element, (5, 7)))
+        agreed = self.cipher.agreement.load(puppet.enc_secret).agree(self.advertised[holder].enc_key)
+        key = share_keys._channel_key(self.cipher, agreed, session, puppet.client, holder)
+        associated = share_keys.associated_data(self.cipher, session, puppet.client, holder)
+        source = InsecureSeededEntropy("puppet seals", puppet.client)
+        sealed = aead.seal(key.reveal(), msgspec.msgpack.encode(pair), associated, source)
+        hashes = check.share_hashes(self.cipher, session, pair)
+        signature = bytes(64) if self.cohort.variant.active else b""
+        return m.RelayedShares(puppet.client, bytes(32), sealed, *hashes, signature)
+
+
+def open_pair(attacker: Attacker, puppet: Puppet, dealer: int, sealed: bytes) -> m.SharePair:
+    """Open a sealed pair with the secret enc key of its holder."""
+    session = attacker.session(dealer)
+    agreed = attacker.cipher.agreement.load(puppet.enc_secret).agree(attacker.advertised[dealer].enc_key)
+    key = share_keys._channel_key(attacker.cipher, agreed, session, dealer, puppet.client)
+    associated = share_keys.associated_data(attacker.cipher, session, dealer, puppet.client)
+    return msgspec.msgpack.decode(aead.open_sealed(key.reveal(), sealed, associated), type=m.SharePair)
+
+
+def relayed_entry(dealer: int, seed_hash: bytes, entry: m.DealtShares) -> m.RelayedShares:
+    """A dealer's entry in the form in which its holder receives it."""
+    return m.RelayedShares(
+        dealer,
+        seed_hash,
+        entry.sealed,
+        entry.self_mask_share_hash,
+        entry.mask_key_share_hash,
+        entry.signature,
+    )
+
+
+def same(found: Vectors, expected: Vectors) -> None:
+    """The prize: these vectors, exactly.
+
+    Raises:
+        AttackFailedError: other vectors.
+    """
+    if found.keys() != expected.keys() or any(
+        not np.array_equal(found[name], values) for name, values in expected.items()
+    ):
+        raise AttackFailedError("what was computed is not the victim's vector")
+
+
+Attack = Callable[[Cohort], None]
+"""Runs against real machines: returns when the prize was won, otherwise raises what stopped it."""
+
+__all__ = ["Attack", "AttackFailedError", "Attacker", "Network", "Puppet", "relayed_entry", "same"]
