@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from protocols import ProtocolError, Secret, SystemEntropy
 from protocols.pairwise import LocalPolicy, Phase, Roster
 from protocols.pairwise.messages import CODEC, MaskedInput, limits_at_server
+from protocols.pairwise.params import Adversary
 from protocols.primitives import bitpack, signing
 from secagg.config import UPDATE, RoundConfig
 from secagg.errors import RoundRefused, UsageError
@@ -31,13 +32,21 @@ Observer = Callable[[str, int], None]
 """Called with (phase, client) whenever a client has completed its part of a phase."""
 
 
+def round_phases(adversary: Adversary, *, sparse: bool) -> tuple[str, ...]:
+    """Return the names of the phases that a round has."""
+    left_out = set() if adversary == "active" else {Phase.CONSISTENCY_CHECK.value}
+    if not sparse:
+        left_out.add(Phase.REVEAL_RANDOMNESS.value)
+    return tuple(phase for phase in PHASES if phase not in left_out)
+
+
 def check_dropouts(config: RoundConfig, dropouts: Mapping[int, str]) -> None:
     """Refuse drop-outs of unknown clients or in unknown phases.
 
     Raises:
         UsageError: naming the first of them.
     """
-    phases = [phase for phase in PHASES if config.adversary == "active" or phase != "consistency-check"]
+    phases = round_phases(config.adversary, sparse=config.params.sparse)
     for client, phase in dropouts.items():
         if client not in config.clients:
             raise UsageError(f"client {client} cannot drop out: the round's clients are {_few(config.clients)}")
@@ -119,7 +128,10 @@ class InProcessRound:
                     )
                     frame = clients[client].start()
                 self._deliver(Phase.ADVERTISE_KEYS, client, [frame])
-        requests = self._advance(Phase.ADVERTISE_KEYS, Phase.SHARE_KEYS)
+        first = Phase.REVEAL_RANDOMNESS if self._config.params.sparse else Phase.SHARE_KEYS
+        requests = self._advance(Phase.ADVERTISE_KEYS, first)
+        if self._config.params.sparse:
+            requests = self._exchange(Phase.REVEAL_RANDOMNESS, Phase.SHARE_KEYS, clients, requests)
         requests = self._exchange(Phase.SHARE_KEYS, Phase.MASKED_INPUT, clients, requests)
         requests = self._masked_input(clients, requests, contribute)
         if self._config.adversary == "active":

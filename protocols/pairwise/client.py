@@ -1,7 +1,8 @@
 """The client machine: one round, single use (Bonawitz et al. 2017, figure 4).
 
-The steps stand in the phase modules, in protocol order: ``advertise_keys``, ``share_keys``, ``masked_input``,
-``consistency_check``, ``unmasking``. Here they are dispatched by state, and kept in an object for those who like one.
+The steps stand in the phase modules, in protocol order: ``advertise_keys``, ``reveal_randomness``, ``share_keys``,
+``masked_input``, ``consistency_check``, ``unmasking``. Here they are dispatched by state, and kept in an object for
+those who like one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from protocols.entropy import Entropy, SystemEntropy
 from protocols.errors import LocalProtocolError
-from protocols.pairwise import consistency_check, masked_input, share_keys, states, unmasking
+from protocols.pairwise import consistency_check, masked_input, reveal_randomness, share_keys, states, unmasking
 from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.pairwise.advertise_keys import client_start
@@ -25,6 +26,8 @@ from protocols.wire import check_context
 
 _STEPS: dict[type[states.State], Callable[[Any, bytes, Any, Entropy], ClientStep]] = {
     states.ExpectShareKeysRequest: share_keys.client_step,
+    states.ExpectRevealRandomnessRequest: reveal_randomness.client_step,
+    states.ExpectNeighboursRequest: share_keys.client_step_sparse,
     states.ExpectMaskedInputRequest: masked_input.client_step,
     states.ExpectConsistencyCheckRequest: consistency_check.client_step,
     states.ExpectUnmaskingRequest: unmasking.client_step,
@@ -81,7 +84,7 @@ class Client:
 
     def start(self) -> bytes:
         """Return the AdvertiseKeys frame, the same one at every call until the round goes on."""
-        if not isinstance(self.state, states.ExpectShareKeysRequest):
+        if not isinstance(self.state, states.ExpectShareKeysRequest | states.ExpectRevealRandomnessRequest):
             raise LocalProtocolError(f"keys were advertised before {type(self.state).__name__}")
         return m.CODEC.encode(self.state.me.params.hash(), self.state.advertised)
 

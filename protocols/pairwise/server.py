@@ -8,6 +8,7 @@ The steps stand in the phase modules; here they are dispatched by state, and kep
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from protocols.pairwise import (
     consistency_check,
     masked_input,
     masking,
+    reveal_randomness,
     share_keys,
     states,
     unmasking,
@@ -32,6 +34,7 @@ from protocols.wire import check_context
 
 _COLLECT: dict[type[states.State], Callable[[Any, int, Any], ServerStep]] = {
     states.CollectAdvertiseKeys: advertise_keys.server_collect,
+    states.CollectRevealRandomness: reveal_randomness.server_collect,
     states.CollectShareKeys: share_keys.server_collect,
     states.CollectMaskedInput: masked_input.server_collect,
     states.CollectConsistencyCheck: consistency_check.server_collect,
@@ -81,21 +84,27 @@ def status(state: states.ServerState) -> Status:
     """Report what is here and what is missing."""
     match state:
         case states.CollectAdvertiseKeys():
-            return _facts(m.Phase.ADVERTISE_KEYS, state.advertised, state.terms.params.clients, state.terms)
+            facts = _facts(m.Phase.ADVERTISE_KEYS, state.advertised, state.terms.params.clients, state.terms)
+        case states.CollectRevealRandomness():
+            facts = _facts(m.Phase.REVEAL_RANDOMNESS, state.parts, state.advertised, state.terms)
+            facts = replace(facts, need=len(state.advertised), ready=not facts.pending)
         case states.CollectShareKeys():
-            return _facts(m.Phase.SHARE_KEYS, state.shared, state.advertised, state.terms)
+            facts = _facts(m.Phase.SHARE_KEYS, state.shared, state.advertised, state.terms)
         case states.CollectMaskedInput():
-            return _facts(m.Phase.MASKED_INPUT, masked_input.complete(state), state.shared, state.terms)
+            facts = _facts(m.Phase.MASKED_INPUT, masked_input.complete(state), state.shared, state.terms)
         case states.CollectConsistencyCheck():
-            return _facts(m.Phase.CONSISTENCY_CHECK, state.signatures, state.survivors, state.terms)
+            facts = _facts(m.Phase.CONSISTENCY_CHECK, state.signatures, state.survivors, state.terms)
         case states.CollectUnmasking():
-            return _facts(m.Phase.UNMASKING, state.answers, state.asked, state.terms)
-        case _:
-            return Status(None, (), (), 0)
+            facts = _facts(m.Phase.UNMASKING, state.answers, state.asked, state.terms)
+            facts = replace(facts, need=state.terms.params.threshold, ready=unmasking.enough_answers(state))
+        case states.Opened() | states.Aborted():
+            facts = Status(None, (), (), 0, ready=False)
+    return facts
 
 
 def _facts(phase: m.Phase, have: Collection[int], expected: Collection[int], terms: states.Terms) -> Status:
-    return Status(phase, tuple(sorted(have)), tuple(sorted(set(expected) - set(have))), terms.params.threshold)
+    here, need = tuple(sorted(have)), terms.params.least_survivors
+    return Status(phase, here, tuple(sorted(set(expected) - set(here))), need, ready=len(here) >= need)
 
 
 def advance(state: states.ServerState) -> ServerStep:
@@ -115,6 +124,8 @@ def advance(state: states.ServerState) -> ServerStep:
     match state:
         case states.CollectAdvertiseKeys():
             return advertise_keys.server_end(state)
+        case states.CollectRevealRandomness():
+            return reveal_randomness.server_end(state)
         case states.CollectShareKeys():
             return share_keys.server_end(state)
         case states.CollectMaskedInput() if state.terms.params.adversary == "active":

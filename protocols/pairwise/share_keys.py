@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import msgspec
 
@@ -10,8 +11,9 @@ from protocols.entropy import Entropy
 from protocols.pairwise import messages as m
 from protocols.pairwise import states
 from protocols.pairwise import validation as check
-from protocols.pairwise.advertise_keys import session_id
-from protocols.pairwise.graph import CompleteGraph
+from protocols.pairwise.advertise_keys import check_directory
+from protocols.pairwise.graph import GraphSpec
+from protocols.pairwise.reveal_randomness import graph_of, joint_seed
 from protocols.pairwise.steps import ClientStep, ServerStep
 from protocols.primitives import aead, shamir
 from protocols.secret import Secret
@@ -22,35 +24,61 @@ from protocols.wire import check_context
 def client_step(
     state: states.ExpectShareKeysRequest, context: bytes, request: m.ShareKeysRequest, entropy: Entropy
 ) -> ClientStep:
-    """Check the directory, draw the self-mask seed and deal shares of it and of the mask key."""
-    me, params, cipher = state.me, state.me.params, state.me.params.cipher_suite
-    check_context(context, params.hash())
-    check.check_directory_ids(params, request.directory)
-    check.check_own_entry(request.directory, me.client, state.advertised)
-    check.check_directory_size(params, request.directory)
-    check.check_directory_keys(request.directory)
-    check.check_directory_signatures(params, me.policy, request.directory, me.client)
+    """Complete graph: check the directory and deal shares to everybody in it."""
+    check_context(context, state.me.params.hash())
+    session = check_directory(state.me, state.advertised, request.directory)
+    graph = GraphSpec(tuple(entry.client for entry in request.directory), 0, b"")
+    commitments = {entry.client: entry.commitment for entry in request.directory if entry.commitment}
+    return _deal_to_neighbours(state, session, request.directory, graph, b"", commitments, state.part, entropy)
 
-    session = session_id(params, request.directory)
-    keys = {entry.client: entry for entry in request.directory}
+
+def client_step_sparse(
+    state: states.ExpectNeighboursRequest, context: bytes, request: m.NeighboursRequest, entropy: Entropy
+) -> ClientStep:
+    """Sparse graph: check all parts of the joint seed, find the neighbours, and deal shares to them."""
+    check_context(context, state.session)
+    params = state.me.params
+    _, published = m.CODEC.decode(state.directory, m.limits_at_client(params))
+    directory = cast("m.RevealRandomnessRequest", published).directory
+    check.check_parts(params, {entry.client: entry.commitment for entry in directory}, request.parts)
+    seed = joint_seed(params, state.session, request.parts)
+    graph = graph_of(params, tuple(entry.client for entry in directory), seed)
+    return _deal_to_neighbours(state, state.session, directory, graph, seed, {}, Secret(b""), entropy)
+
+
+def _deal_to_neighbours(
+    state: states.ExpectShareKeysRequest | states.ExpectNeighboursRequest,
+    session: bytes,
+    directory: tuple[m.AdvertisedKeys, ...],
+    graph: GraphSpec,
+    seed_of_all: bytes,
+    commitments: dict[int, bytes],
+    part: Secret,
+    entropy: Entropy,
+) -> ClientStep:
+    """Draw the self-mask seed and deal shares of it and of the mask key."""
+    me, cipher = state.me, state.me.params.cipher_suite
+    near = set(graph.build().neighbours(me.client))
+    neighbours = {entry.client: entry for entry in directory if entry.client in near}
     enc_key = cipher.agreement.load(state.enc_secret.reveal())
-    agreed = {
-        other: check.check_agreement(enc_key, keys[other].enc_key, other)
-        for other in CompleteGraph(keys).neighbours(me.client)
-    }
+    agreed = {other: check.check_agreement(enc_key, entry.enc_key, other) for other, entry in neighbours.items()}
     seed = Secret(entropy.take(shamir.SECRET_BYTES, "self-mask-seed"))
-    message, own_share = _deal(me, session, seed, state.mask_secret, agreed, entropy)
+    seed_hash, dealt, own_share = _deal(me, session, seed, state.mask_secret, agreed, entropy)
     following = states.ExpectMaskedInputRequest(
         me=me,
         session=session,
+        graph=graph,
+        joint_seed=seed_of_all,
+        commitments=commitments,
         mask_secret=state.mask_secret,
         self_mask_seed=seed,
         own_share=own_share,
-        mask_keys={client: entry.mask_key for client, entry in keys.items()},
+        mask_keys={other: entry.mask_key for other, entry in neighbours.items()},
         channel_keys={
             other: _channel_key(cipher, secret, session, other, me.client) for other, secret in agreed.items()
         },
     )
+    message = m.ShareKeys(part.reveal(), seed_hash, dealt)
     return ClientStep(following, (m.CODEC.encode(session, message),))
 
 
@@ -71,8 +99,8 @@ def _deal(
     mask_secret: Secret,
     agreed: Mapping[int, bytes],
     entropy: Entropy,
-) -> tuple[m.ShareKeys, Secret]:
-    """Share both secrets among the neighbours and this client itself; return the message and the own share."""
+) -> tuple[bytes, tuple[m.DealtShares, ...], Secret]:
+    """Share both secrets among the neighbours and this client itself: (hash of the seed, entries, own share)."""
     cipher, threshold = me.params.cipher_suite, me.params.threshold
     holders = sorted([*agreed, me.client])
     seed_hash = check.self_mask_hash(cipher, session, me.client, seed.reveal())
@@ -92,7 +120,7 @@ def _deal(
         hashes = check.share_hashes(cipher, session, pair)
         signature = me.sign("share-keys", *check.dealt_statement(session, me.client, holder, seed_hash, hashes))
         dealt.append(m.DealtShares(holder, sealed, *hashes, signature))
-    return m.ShareKeys(seed_hash, tuple(dealt)), own_share
+    return seed_hash, tuple(dealt), own_share
 
 
 def server_collect(state: states.CollectShareKeys, client: int, message: m.ShareKeys) -> ServerStep:
@@ -101,8 +129,11 @@ def server_collect(state: states.CollectShareKeys, client: int, message: m.Share
     if client in state.shared:
         check.check_same_again(state.shared[client], message, client)
         return ServerStep(state)
-    holders = sorted([*CompleteGraph(state.advertised).neighbours(client), client])
-    check.check_dealt_shares(state.terms.params, state.terms.roster, state.session, client, message, holders)
+    terms = state.terms
+    if state.advertised[client].commitment and not terms.params.sparse:
+        check.check_part(terms.params, state.advertised[client].commitment, client, message.part)
+    holders = sorted([*state.graph.build().neighbours(client), client])
+    check.check_dealt_shares(terms.params, terms.roster, state.session, client, message, holders)
     return ServerStep(msgspec.structs.replace(state, shared={**state.shared, client: message}))
 
 
@@ -118,9 +149,10 @@ def server_end(state: states.CollectShareKeys) -> ServerStep:
                 relayed[entry.holder].append(
                     m.RelayedShares(dealer, message.self_mask_hash, entry.sealed, *hashes, entry.signature)
                 )
-    following = states.CollectMaskedInput(state.terms, state.session, state.advertised, shared, {})
+    parts = tuple(m.RevealedPart(client, message.part) for client, message in shared.items() if message.part)
+    following = states.CollectMaskedInput(state.terms, state.session, state.graph, state.advertised, shared, {})
     outbound = []
     for client in ids:
-        request = m.MaskedInputRequest(ids, tuple(relayed[client]), state.terms.model_hash)
+        request = m.MaskedInputRequest(ids, tuple(relayed[client]), parts, state.terms.model_hash)
         outbound.append((client, m.CODEC.encode(state.session, request)))
     return ServerStep(following, tuple(outbound))

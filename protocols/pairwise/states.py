@@ -12,6 +12,7 @@ import msgspec
 
 from protocols.errors import LocalProtocolError
 from protocols.pairwise import messages as m
+from protocols.pairwise.graph import GraphSpec
 from protocols.pairwise.params import LocalPolicy, Roster, RoundParams
 from protocols.secret import Secret
 from protocols.suites import Context
@@ -40,19 +41,49 @@ class Self(msgspec.Struct, frozen=True):
 
 
 class ExpectShareKeysRequest(State, frozen=True):
-    """Keys were advertised."""
+    """Keys were advertised (complete graph). ``part`` is this client's part of the joint seed, or empty."""
 
     me: Self
     enc_secret: Secret
     mask_secret: Secret
+    part: Secret
     advertised: m.AdvertiseKeys
 
 
-class ExpectMaskedInputRequest(State, frozen=True):
-    """Shares were dealt; ``channel_keys`` open what each neighbour sends, ``own_share`` stays here."""
+class ExpectRevealRandomnessRequest(State, frozen=True):
+    """Keys were advertised (sparse graph)."""
+
+    me: Self
+    enc_secret: Secret
+    mask_secret: Secret
+    part: Secret
+    advertised: m.AdvertiseKeys
+
+
+class ExpectNeighboursRequest(State, frozen=True):
+    """The part of the joint seed was revealed.
+
+    ``directory`` is the server's frame, read again once the graph is known: neighbours are few, members many.
+    """
 
     me: Self
     session: bytes
+    enc_secret: Secret
+    mask_secret: Secret
+    directory: bytes
+
+
+class ExpectMaskedInputRequest(State, frozen=True):
+    """Shares were dealt; ``channel_keys`` open what each neighbour sends, ``own_share`` stays here.
+
+    ``commitments`` waits for the parts of a joint seed that a complete graph reveals only now.
+    """
+
+    me: Self
+    session: bytes
+    graph: GraphSpec
+    joint_seed: bytes
+    commitments: dict[int, bytes]
     mask_secret: Secret
     self_mask_seed: Secret
     own_share: Secret
@@ -65,6 +96,8 @@ class ExpectInput(State, frozen=True):
 
     me: Self
     session: bytes
+    graph: GraphSpec
+    joint_seed: bytes
     shared: tuple[int, ...]
     model_hash: bytes
     self_mask_seed: Secret
@@ -78,6 +111,7 @@ class ExpectConsistencyCheckRequest(State, frozen=True):
 
     me: Self
     session: bytes
+    graph: GraphSpec
     shared: tuple[int, ...]
     model_hash: bytes
     held_shares: dict[int, Secret]
@@ -88,6 +122,7 @@ class ExpectUnmaskingRequest(State, frozen=True):
 
     me: Self
     session: bytes
+    graph: GraphSpec
     shared: tuple[int, ...]
     model_hash: bytes
     held_shares: dict[int, Secret]
@@ -108,6 +143,8 @@ class Aborted(State, frozen=True):
 
 ClientState = (
     ExpectShareKeysRequest
+    | ExpectRevealRandomnessRequest
+    | ExpectNeighboursRequest
     | ExpectMaskedInputRequest
     | ExpectInput
     | ExpectConsistencyCheckRequest
@@ -118,11 +155,15 @@ ClientState = (
 
 CLIENT_TRANSITIONS: dict[tuple[type[State], type], tuple[type[State], ...]] = {
     (ExpectShareKeysRequest, m.ShareKeysRequest): (ExpectMaskedInputRequest,),
+    (ExpectRevealRandomnessRequest, m.RevealRandomnessRequest): (ExpectNeighboursRequest,),
+    (ExpectNeighboursRequest, m.NeighboursRequest): (ExpectMaskedInputRequest,),
     (ExpectMaskedInputRequest, m.MaskedInputRequest): (ExpectInput,),
     (ExpectInput, m.MaskedInput): (ExpectInput, ExpectConsistencyCheckRequest, ExpectUnmaskingRequest),
     (ExpectConsistencyCheckRequest, m.ConsistencyCheckRequest): (ExpectUnmaskingRequest,),
     (ExpectUnmaskingRequest, m.UnmaskingRequest): (Completed,),
     (ExpectShareKeysRequest, m.Abort): (Aborted,),
+    (ExpectRevealRandomnessRequest, m.Abort): (Aborted,),
+    (ExpectNeighboursRequest, m.Abort): (Aborted,),
     (ExpectMaskedInputRequest, m.Abort): (Aborted,),
     (ExpectInput, m.Abort): (Aborted,),
     (ExpectConsistencyCheckRequest, m.Abort): (Aborted,),
@@ -149,11 +190,21 @@ class CollectAdvertiseKeys(State, frozen=True):
     advertised: dict[int, m.AdvertiseKeys]
 
 
+class CollectRevealRandomness(State, frozen=True):
+    """Sparse graph only: everybody in U1 must reveal its part of the joint seed."""
+
+    terms: Terms
+    session: bytes
+    advertised: dict[int, m.AdvertiseKeys]
+    parts: dict[int, bytes]
+
+
 class CollectShareKeys(State, frozen=True):
     """Round 1."""
 
     terms: Terms
     session: bytes
+    graph: GraphSpec
     advertised: dict[int, m.AdvertiseKeys]
     shared: dict[int, m.ShareKeys]
 
@@ -163,6 +214,7 @@ class CollectMaskedInput(State, frozen=True):
 
     terms: Terms
     session: bytes
+    graph: GraphSpec
     advertised: dict[int, m.AdvertiseKeys]
     shared: dict[int, m.ShareKeys]
     received: dict[int, tuple[bytes, ...]]
@@ -173,6 +225,7 @@ class CollectConsistencyCheck(State, frozen=True):
 
     terms: Terms
     session: bytes
+    graph: GraphSpec
     advertised: dict[int, m.AdvertiseKeys]
     shared: dict[int, m.ShareKeys]
     survivors: tuple[int, ...]
@@ -184,6 +237,7 @@ class CollectUnmasking(State, frozen=True):
 
     terms: Terms
     session: bytes
+    graph: GraphSpec
     advertised: dict[int, m.AdvertiseKeys]
     shared: dict[int, m.ShareKeys]
     survivors: tuple[int, ...]
@@ -194,6 +248,11 @@ class CollectUnmasking(State, frozen=True):
     def dropped(self) -> tuple[int, ...]:
         """U2 - U3, ascending."""
         return tuple(sorted(set(self.shared) - set(self.survivors)))
+
+    def dealers(self, holder: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return (survivors, dropped) whose shares ``holder`` has: its neighbours and itself, ascending."""
+        near = {*self.graph.build().neighbours(holder), holder}
+        return tuple(d for d in self.survivors if d in near), tuple(d for d in self.dropped if d in near)
 
 
 class Opened(State, frozen=True):
@@ -212,6 +271,7 @@ class Opened(State, frozen=True):
 
 ServerState = (
     CollectAdvertiseKeys
+    | CollectRevealRandomness
     | CollectShareKeys
     | CollectMaskedInput
     | CollectConsistencyCheck
@@ -222,6 +282,7 @@ ServerState = (
 
 SERVER_TRANSITIONS: dict[tuple[type[State], type], tuple[type[State], ...]] = {
     (CollectAdvertiseKeys, m.AdvertiseKeys): (CollectAdvertiseKeys,),
+    (CollectRevealRandomness, m.RevealRandomness): (CollectRevealRandomness,),
     (CollectShareKeys, m.ShareKeys): (CollectShareKeys,),
     (CollectMaskedInput, m.MaskedInput): (CollectMaskedInput,),
     (CollectConsistencyCheck, m.ConsistencyCheck): (CollectConsistencyCheck,),
@@ -230,7 +291,8 @@ SERVER_TRANSITIONS: dict[tuple[type[State], type], tuple[type[State], ...]] = {
 """Every message that a server state collects."""
 
 SERVER_ADVANCES: dict[type[State], tuple[type[State], ...]] = {
-    CollectAdvertiseKeys: (CollectShareKeys,),
+    CollectAdvertiseKeys: (CollectShareKeys, CollectRevealRandomness),
+    CollectRevealRandomness: (CollectShareKeys,),
     CollectShareKeys: (CollectMaskedInput,),
     CollectMaskedInput: (CollectConsistencyCheck, CollectUnmasking),
     CollectConsistencyCheck: (CollectUnmasking,),

@@ -54,14 +54,11 @@ class Status:
         have: clients whose message (or complete input) is here.
         pending: clients that could still send theirs.
         need: the least number to go on.
+        ready: whether ``advance`` is possible. In a sparse graph enough answers must be there around every client.
     """
 
     phase: Phase | None
     have: tuple[int, ...]
     pending: tuple[int, ...]
     need: int
-
-    @property
-    def ready(self) -> bool:
-        """Whether ``advance`` is possible."""
-        return self.phase is not None and len(self.have) >= self.need
+    ready: bool
