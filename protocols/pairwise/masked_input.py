@@ -17,7 +17,7 @@ from protocols.pairwise.params import RoundParams, VectorSpec
 from protocols.pairwise.reveal_randomness import joint_seed
 from protocols.pairwise.share_keys import associated_data
 from protocols.pairwise.steps import ChunkAccepted, ClientStep, Event, InputComplete, ServerStep
-from protocols.primitives import aead, bitpack
+from protocols.primitives import aead, bitpack, residues
 from protocols.secret import Secret
 from protocols.wire import check_context
 
@@ -87,7 +87,8 @@ def client_mask_chunk(state: states.ClientState, values: NDArray[np.uint64], mod
 
     Args:
         state: ``ExpectInput``.
-        values: ``uint64`` of the length that ``expected_chunk`` tells; reduced modulo the vector's modulus.
+        values: ``uint64`` of the length that ``expected_chunk`` tells; reduced
+            modulo a power of two, and required to be below any other modulus.
         model_hash: 32-byte hash of the model that this client trained.
 
     The frame is to be journalled before it is sent: afterwards it is resent byte for byte or never. The machine moves
@@ -105,6 +106,8 @@ def client_mask_chunk(state: states.ClientState, values: NDArray[np.uint64], mod
         raise LocalProtocolError(
             f"vector {spec.name!r} takes {stop - start} values of uint64 next, not {values.shape} of {values.dtype}"
         )
+    if not residues.is_power_of_two(spec.modulus) and int(values.max()) >= spec.modulus:
+        raise LocalProtocolError(f"vector {spec.name!r} takes residues below {spec.modulus}")
     masked = np.array(values, dtype=np.uint64)
     client = state.me.client
     terms = [masking.self_mask(client, state.self_mask_seed)]

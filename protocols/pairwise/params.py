@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from protocols.errors import ParameterError
-from protocols.primitives import bitpack
+from protocols.primitives import bitpack, residues
 from protocols.suites import CLASSICAL, Suite, suite
 from protocols.wire import Bytes32
 
@@ -57,8 +57,8 @@ class VectorSpec(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         name: unique in the round; bound into the mask derivation.
         length: number of elements.
-        modulus: a power of two from 2 to 2^64. Values are ``uint64``; masks are added modulo 2^64 and reduced
-            when they are packed, which is the same thing modulo any smaller power of two.
+        modulus: a power of two from 2 to 2^64, or any other number from 3 to 2^62. Values are ``uint64``. Modulo a
+            power of two, masks are added modulo 2^64 and reduced when they are packed, which is the same thing.
     """
 
     name: str
@@ -71,13 +71,17 @@ class VectorSpec(msgspec.Struct, frozen=True, array_like=True):
             raise ParameterError("a vector needs a name of 1 to 64 characters")
         if not 1 <= self.length <= MAX_LENGTH:
             raise ParameterError(f"vector {self.name!r} has {self.length} elements; allowed are 1 to {MAX_LENGTH}")
-        if not 2 <= self.modulus <= 1 << 64 or self.modulus & (self.modulus - 1):
-            raise ParameterError(f"vector {self.name!r}: modulus {self.modulus} is no power of two from 2 to 2^64")
+        largest = 1 << 64 if residues.is_power_of_two(self.modulus) else residues.MAX_MODULUS
+        if not 2 <= self.modulus <= largest:
+            raise ParameterError(
+                f"vector {self.name!r}: modulus {self.modulus} is neither a power of two from 2 to 2^64 nor a number "
+                "from 3 to 2^62"
+            )
 
     @property
     def bits(self) -> int:
         """Bits of one element on the wire."""
-        return self.modulus.bit_length() - 1
+        return (self.modulus - 1).bit_length()
 
     @property
     def packed_bytes(self) -> int:

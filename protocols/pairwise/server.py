@@ -30,6 +30,7 @@ from protocols.pairwise import validation as check
 from protocols.pairwise.accumulate import Accumulator, MemoryAccumulator
 from protocols.pairwise.params import Roster, RoundParams, VectorSpec
 from protocols.pairwise.steps import ChunkAccepted, ServerStep, Status
+from protocols.primitives import residues
 from protocols.wire import check_context
 
 _COLLECT: dict[type[states.State], Callable[[Any, int, Any], ServerStep]] = {
@@ -158,7 +159,7 @@ def unmask_range(stretch: Range, terms: list[masking.MaskTerm], context: masking
     """
     spec, start, values = stretch
     masking.add_masks(values, spec, start, terms, context)
-    np.bitwise_and(values, np.uint64(spec.modulus - 1), out=values)
+    residues.reduce(values, spec.modulus)
 
 
 class Server:
@@ -257,6 +258,7 @@ class Server:
 
 
 def _cut(spec: VectorSpec, total: NDArray[np.uint64], pieces: int) -> list[Range]:
-    """Cut a vector into stretches that begin at even elements (a cipher block holds two)."""
-    size = max(-(-spec.length // pieces) + 1 & ~1, 2)
+    """Cut a vector into stretches that begin where masks can be entered."""
+    blocks = -(-spec.length // residues.BLOCK)
+    size = -(-blocks // pieces) * residues.BLOCK
     return [(spec, start, total[start : start + size]) for start in range(0, spec.length, size)]
