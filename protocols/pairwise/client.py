@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from protocols.entropy import Entropy, SystemEntropy
 from protocols.errors import LocalProtocolError
 from protocols.pairwise import consistency_check, masked_input, reveal_randomness, share_keys, states, unmasking
+from protocols.pairwise import ledger as memory
 from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.pairwise.advertise_keys import client_start
+from protocols.pairwise.ledger import Ledger, MemoryLedger
 from protocols.pairwise.params import LocalPolicy, RoundParams
 from protocols.pairwise.steps import ClientStep
 from protocols.secret import Secret
@@ -60,10 +62,13 @@ class Client:
         policy: what this client insists on.
         client: this client's id.
         identity: 32-byte Ed25519 secret of the roster identity, for an active round.
+        ledger: what this client remembers from round to round; in memory, hence of this round only, by default.
+        data_version: the client's own name for the state of its data; a new one makes a new query (rule C33).
         entropy: the operating system's unless a test hands in its own.
 
     Attributes:
         state: the present state; its type tells what the machine waits for.
+        warnings: what the policy allows but the owner should know.
 
     Raises:
         RemoteProtocolError: rules C1 to C9, the round is not one that the policy accepts.
@@ -77,10 +82,17 @@ class Client:
         client: int,
         *,
         identity: Secret | None = None,
+        ledger: Ledger | None = None,
+        data_version: str = "",
         entropy: Entropy | None = None,
     ) -> None:
         self._entropy = entropy or SystemEntropy()
-        self.state: states.ClientState = client_start(params, policy, client, self._entropy, identity).state
+        self._ledger = ledger or MemoryLedger()
+        self._data_version = data_version
+        self.warnings: tuple[str, ...] = ()
+        step = client_start(params, policy, client, self._entropy, identity)
+        memory.begin(self._ledger, params, policy, data_version)
+        self.state: states.ClientState = step.state
 
     def start(self) -> bytes:
         """Return the AdvertiseKeys frame, the same one at every call until the round goes on."""
@@ -91,8 +103,14 @@ class Client:
     def receive(self, data: bytes) -> tuple[bytes, ...]:
         """Take one frame from the server and return the frames to send back; see the function ``receive``."""
         step = receive(self.state, data, self._entropy)
+        if isinstance(self.state, states.ExpectUnmaskingRequest) and isinstance(step.state, states.Completed):
+            self._record_answer(self.state, step.state.survivors)
         self.state = step.state
         return step.outbound
+
+    def _record_answer(self, state: states.ExpectUnmaskingRequest, survivors: tuple[int, ...]) -> None:
+        about = (state.session, state.model_hash, self._data_version)
+        self.warnings += memory.answer(self._ledger, state.me.params, state.me.policy, *about, survivors)
 
     @property
     def wants_input(self) -> bool:
@@ -117,6 +135,8 @@ class Client:
         if given != shapes or any(value.dtype != np.uint64 for value in vectors.values()):
             raise LocalProtocolError(f"the round takes exactly these vectors of uint64: {shapes}")
         check.check_model(self.state.model_hash, model_hash)
+        if self.state.next_chunk == (0, 0):
+            memory.contribute(self._ledger, self.state.me.params, self.state.session, model_hash, self._data_version)
         return self._chunks(vectors, model_hash)
 
     def _chunks(self, vectors: Mapping[str, NDArray[np.uint64]], model_hash: bytes) -> Iterator[bytes]:
@@ -131,13 +151,18 @@ class Client:
         return states.snapshot(self.state)
 
     @classmethod
-    def restore(cls, data: bytes, *, entropy: Entropy | None = None) -> Client:
-        """Continue from a snapshot.
+    def restore(
+        cls, data: bytes, *, ledger: Ledger | None = None, data_version: str = "", entropy: Entropy | None = None
+    ) -> Client:
+        """Continue from a snapshot, with the ledger as it is now, not as it was then.
 
         Raises:
             LocalProtocolError: not a client snapshot.
         """
         client = cls.__new__(cls)
         client._entropy = entropy or SystemEntropy()
+        client._ledger = ledger or MemoryLedger()
+        client._data_version = data_version
+        client.warnings = ()
         client.state = states.restore_client(data)
         return client

@@ -249,6 +249,7 @@ class LocalPolicy(msgspec.Struct, frozen=True):
         min_threshold: least threshold; an opened sum holds at least that many inputs.
         colluders: how many other clients (c) may collude with the server without harm to this one.
         sigma: bits of statistical security asked of a sparse graph.
+        min_cohort_difference: the same query is not answered over two cohorts that differ by fewer members.
         max_attempts: attempts at one round that this client takes part in; a server that may try again can choose
             among that many graphs, so log2 of it is added to ``sigma``.
         adversary: the weakest adversary class that this client accepts to be protected against.
@@ -263,6 +264,7 @@ class LocalPolicy(msgspec.Struct, frozen=True):
     min_threshold: int = 3
     colluders: int = 1
     sigma: int = 40
+    min_cohort_difference: int = 2
     max_attempts: int = 4
     adversary: Adversary = "curious"
     suites: tuple[int, ...] = (CLASSICAL.code,)

@@ -15,7 +15,7 @@ MAX_MODULUS = 1 << 62
 """Largest modulus that is no power of two: the sum of two residues must fit 63 bits."""
 
 BLOCK = 8192
-"""Residues drawn from one stretch of key stream: rejection shifts positions inside a block only, so blocks are seekable."""
+"""Residues drawn from one stretch of key stream: rejection shifts positions inside it only, so blocks are seekable."""
 
 
 def is_power_of_two(modulus: int) -> bool:
