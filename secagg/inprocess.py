@@ -17,6 +17,7 @@ from protocols import ProtocolError, Secret, SystemEntropy
 from protocols.pairwise import LocalPolicy, Phase, Roster
 from protocols.pairwise.messages import CODEC, MaskedInput, limits_at_server
 from protocols.pairwise.params import Adversary
+from protocols.pairwise.steps import Outbound
 from protocols.primitives import bitpack, signing
 from secagg.config import UPDATE, RoundConfig
 from secagg.errors import RoundRefused, UsageError
@@ -26,7 +27,7 @@ from secagg.session import ClientSession, Contribution, Opened, ServerSession
 PHASES = tuple(phase.value for phase in Phase)
 VIEW_COORDINATES = 4096
 
-_Requests = tuple[tuple[int, bytes], ...]
+_Requests = Iterator[tuple[int, bytes]]
 
 Observer = Callable[[str, int], None]
 """Called with (phase, client) whenever a client has completed its part of a phase."""
@@ -216,8 +217,18 @@ class InProcessRound:
         requests = self._server.advance()
         self._server_time(phase, started)
         if following is not None:
-            self.record.downlink_bytes[following.value] = {client: len(frame) for client, frame in requests}
-        return requests
+            self.record.downlink_bytes[following.value] = {}
+        return self._counted(requests, following)
+
+    def _counted(self, requests: Outbound, following: Phase | None) -> _Requests:
+        """Hand the requests on one by one, noting their sizes and the server's time for making them."""
+        started = time.perf_counter()
+        for client, frame in requests:
+            if following is not None:
+                self._server_time(following, started)
+                self.record.downlink_bytes[following.value][client] = len(frame)
+            yield client, frame
+            started = time.perf_counter()
 
     def _server_time(self, phase: Phase, started: float) -> None:
         spent = self.record.server_seconds.get(phase.value, 0.0)

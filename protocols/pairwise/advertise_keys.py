@@ -11,7 +11,7 @@ from protocols.pairwise import states
 from protocols.pairwise import validation as check
 from protocols.pairwise.graph import GraphSpec
 from protocols.pairwise.params import LocalPolicy, RoundParams
-from protocols.pairwise.steps import ClientStep, ServerStep
+from protocols.pairwise.steps import ClientStep, ServerStep, to_all
 from protocols.primitives import signing
 from protocols.secret import Secret
 
@@ -78,7 +78,7 @@ def server_end(state: states.CollectAdvertiseKeys) -> ServerStep:
         following = states.CollectShareKeys(terms, session, graph, advertised, {})
         request = m.ShareKeysRequest(directory)
     frame = m.CODEC.encode(params.hash(), request)
-    return ServerStep(following, tuple((client, frame) for client in advertised))
+    return ServerStep(following, to_all(tuple(advertised), frame))
 
 
 def session_id(params: RoundParams, directory: tuple[m.AdvertisedKeys, ...]) -> bytes:

@@ -89,6 +89,7 @@ class Client:
         self._entropy = entropy or SystemEntropy()
         self._ledger = ledger or MemoryLedger()
         self._data_version = data_version
+        self._contributing = False
         self.warnings: tuple[str, ...] = ()
         step = client_start(params, policy, client, self._entropy, identity)
         memory.begin(self._ledger, params, policy, data_version)
@@ -135,8 +136,10 @@ class Client:
         if given != shapes or any(value.dtype != np.uint64 for value in vectors.values()):
             raise LocalProtocolError(f"the round takes exactly these vectors of uint64: {shapes}")
         check.check_model(self.state.model_hash, model_hash)
-        if self.state.next_chunk == (0, 0):
+        if not self._contributing:
+            # Also after a restore in the middle: which chunks have left since the snapshot, only the journal knows.
             memory.contribute(self._ledger, self.state.me.params, self.state.session, model_hash, self._data_version)
+        self._contributing = True
         return self._chunks(vectors, model_hash)
 
     def _chunks(self, vectors: Mapping[str, NDArray[np.uint64]], model_hash: bytes) -> Iterator[bytes]:
@@ -163,6 +166,7 @@ class Client:
         client._entropy = entropy or SystemEntropy()
         client._ledger = ledger or MemoryLedger()
         client._data_version = data_version
+        client._contributing = False
         client.warnings = ()
         client.state = states.restore_client(data)
         return client

@@ -9,7 +9,7 @@ from protocols.pairwise import messages as m
 from protocols.pairwise import states
 from protocols.pairwise import validation as check
 from protocols.pairwise.masked_input import complete
-from protocols.pairwise.steps import ClientStep, ServerStep
+from protocols.pairwise.steps import ClientStep, ServerStep, to_all
 from protocols.suites import Context
 from protocols.wire import check_context
 
@@ -46,7 +46,7 @@ def server_begin(state: states.CollectMaskedInput) -> ServerStep:
         state.terms, state.session, state.graph, state.advertised, state.shared, survivors, {}
     )
     frame = m.CODEC.encode(state.session, m.ConsistencyCheckRequest(survivors))
-    return ServerStep(following, tuple((client, frame) for client in survivors))
+    return ServerStep(following, to_all(tuple(survivors), frame))
 
 
 def server_collect(state: states.CollectConsistencyCheck, client: int, message: m.ConsistencyCheck) -> ServerStep:

@@ -21,6 +21,11 @@ class CompleteGraph:
         """Return all other clients."""
         return tuple(other for other in self._clients if other != client)
 
+    def holders(self, client: int) -> tuple[int, ...]:
+        """Return who holds shares of ``client``: everybody, ascending."""
+        del client
+        return self._clients
+
 
 class HararyGraph:
     """A ring in random order where everybody knows its k/2 nearest on both sides (Bell et al. 2020, section 3).
@@ -44,12 +49,19 @@ class HararyGraph:
         self._ring: list[int] = ids[np.lexsort((keys[:, 0], keys[:, 1]))].tolist()
         self._place = {client: place for place, client in enumerate(self._ring)}
         self._reach = degree // 2
+        self._holders: dict[int, tuple[int, ...]] = {}
 
     def neighbours(self, client: int) -> tuple[int, ...]:
         """Return the k clients next to ``client`` on the ring, ascending."""
         place, size = self._place[client], len(self._ring)
         steps = range(1, self._reach + 1)
         return tuple(sorted({self._ring[(place + sign * step) % size] for step in steps for sign in (-1, 1)}))
+
+    def holders(self, client: int) -> tuple[int, ...]:
+        """Return who holds shares of ``client``: its neighbours and itself, ascending."""
+        if client not in self._holders:
+            self._holders[client] = tuple(sorted((*self.neighbours(client), client)))
+        return self._holders[client]
 
     def fewest_in_a_run(self, present: Collection[int]) -> int:
         """Return the least number of ``present`` clients among any k/2 clients in a row on the ring.

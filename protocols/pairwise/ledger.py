@@ -128,17 +128,15 @@ def answer(
         if entry.said != "answer":
             continue
         if entry.session == session and entry.members != survivors:
-            refuse(
-                Rule.ONE_ANSWER, "this client has already answered the unmasking of this session for other survivors"
-            )
+            refuse(Rule.ONE_ANSWER, "this client has already answered this session, for other survivors")
         difference = len(set(entry.members) ^ set(survivors))
         if not 0 < difference < policy.min_cohort_difference:
             continue
         if (entry.task, entry.model_hash, entry.data_version) == (params.task, model_hash, data_version):
             refuse(
                 Rule.COHORTS_APART,
-                f"the same query was answered over a cohort that differs by {difference} members; the local policy asks "
-                f"for at least {policy.min_cohort_difference}",
+                f"the same query was answered over a cohort that differs by {difference} members; the local policy "
+                f"asks for at least {policy.min_cohort_difference}",
             )
         if entry.study == params.study:
             warnings.append(f"the cohort differs from that of round {entry.round_index} by {difference} members")

@@ -18,7 +18,7 @@ from protocols.pairwise import validation as check
 from protocols.pairwise.advertise_keys import check_directory
 from protocols.pairwise.graph import GraphSpec
 from protocols.pairwise.params import RoundParams
-from protocols.pairwise.steps import ClientStep, ServerStep
+from protocols.pairwise.steps import ClientStep, ServerStep, to_all
 from protocols.wire import check_context
 
 
@@ -62,4 +62,4 @@ def server_end(state: states.CollectRevealRandomness) -> ServerStep:
     graph = graph_of(terms.params, tuple(state.advertised), joint_seed(terms.params, state.session, parts))
     following = states.CollectShareKeys(terms, state.session, graph, state.advertised, {})
     frame = m.CODEC.encode(state.session, m.NeighboursRequest(parts))
-    return ServerStep(following, tuple((client, frame) for client in state.advertised))
+    return ServerStep(following, to_all(tuple(state.advertised), frame))

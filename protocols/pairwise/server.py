@@ -29,7 +29,7 @@ from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.pairwise.accumulate import Accumulator, MemoryAccumulator
 from protocols.pairwise.params import Roster, RoundParams, VectorSpec
-from protocols.pairwise.steps import ChunkAccepted, ServerStep, Status
+from protocols.pairwise.steps import ChunkAccepted, Outbound, ServerStep, Status, to_all
 from protocols.primitives import residues
 from protocols.wire import check_context
 
@@ -145,7 +145,7 @@ def abort(state: states.ServerState, reason: str) -> ServerStep:
         raise LocalProtocolError(f"the round is over ({type(state).__name__})")
     facts = status(state)
     frame = m.CODEC.encode(state.terms.params.hash(), m.Abort(reason[:256]))
-    return ServerStep(states.Aborted(reason), tuple((client, frame) for client in sorted(facts.have + facts.pending)))
+    return ServerStep(states.Aborted(reason), to_all(sorted(facts.have + facts.pending), frame))
 
 
 Range = tuple[VectorSpec, int, NDArray[np.uint64]]
@@ -206,13 +206,13 @@ class Server:
         """What is here and what is missing in the present phase."""
         return status(self.state)
 
-    def advance(self) -> tuple[tuple[int, bytes], ...]:
+    def advance(self) -> Outbound:
         """End the phase and return the frames to send, as (client id, bytes); see the function ``advance``."""
         step = advance(self.state)
         self.state = step.state
         return step.outbound
 
-    def abort(self, reason: str) -> tuple[tuple[int, bytes], ...]:
+    def abort(self, reason: str) -> Outbound:
         """End the round without a result and return the frames that tell the clients."""
         step = abort(self.state, reason)
         self.state = step.state

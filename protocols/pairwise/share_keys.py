@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from bisect import bisect_left
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -14,7 +16,7 @@ from protocols.pairwise import validation as check
 from protocols.pairwise.advertise_keys import check_directory
 from protocols.pairwise.graph import GraphSpec
 from protocols.pairwise.reveal_randomness import graph_of, joint_seed
-from protocols.pairwise.steps import ClientStep, ServerStep
+from protocols.pairwise.steps import ClientStep, Outbound, ServerStep
 from protocols.primitives import aead, shamir
 from protocols.secret import Secret
 from protocols.suites import Suite
@@ -126,33 +128,46 @@ def _deal(
 def server_collect(state: states.CollectShareKeys, client: int, message: m.ShareKeys) -> ServerStep:
     """Take one dealer's shares."""
     check.check_in_phase(state.advertised, client, "ShareKeys")
+    digest = hashlib.sha256(msgspec.msgpack.encode(message)).digest()
     if client in state.shared:
-        check.check_same_again(state.shared[client], message, client)
+        check.check_same_again(state.shared[client].digest, digest, client)
         return ServerStep(state)
     terms = state.terms
     if state.advertised[client].commitment and not terms.params.sparse:
         check.check_part(terms.params, state.advertised[client].commitment, client, message.part)
-    holders = sorted([*state.graph.build().neighbours(client), client])
+    holders = state.graph.build().holders(client)
     check.check_dealt_shares(terms.params, terms.roster, state.session, client, message, holders)
-    return ServerStep(msgspec.structs.replace(state, shared={**state.shared, client: message}))
+    dealing = states.Dealing(
+        digest=digest,
+        part=message.part,
+        self_mask_hash=message.self_mask_hash,
+        hashes=b"".join(entry.self_mask_share_hash + entry.mask_key_share_hash for entry in message.dealt),
+        relay=tuple(_relayed(client, message.self_mask_hash, entry) for entry in message.dealt),
+    )
+    return ServerStep(msgspec.structs.replace(state, shared={**state.shared, client: dealing}))
+
+
+def _relayed(dealer: int, seed_hash: bytes, entry: m.DealtShares) -> bytes:
+    hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
+    return msgspec.msgpack.encode(m.RelayedShares(dealer, seed_hash, entry.sealed, *hashes, entry.signature))
 
 
 def server_end(state: states.CollectShareKeys) -> ServerStep:
     """Pass every sealed pair on to its holder, if both ends are in U2."""
-    shared = dict(sorted(state.shared.items()))
-    ids = tuple(shared)
-    relayed: dict[int, list[m.RelayedShares]] = {client: [] for client in ids}
-    for dealer, message in shared.items():
-        for entry in message.dealt:
-            if entry.holder in relayed and entry.holder != dealer:
-                hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
-                relayed[entry.holder].append(
-                    m.RelayedShares(dealer, message.self_mask_hash, entry.sealed, *hashes, entry.signature)
-                )
-    parts = tuple(m.RevealedPart(client, message.part) for client, message in shared.items() if message.part)
-    following = states.CollectMaskedInput(state.terms, state.session, state.graph, state.advertised, shared, {})
-    outbound = []
-    for client in ids:
-        request = m.MaskedInputRequest(ids, tuple(relayed[client]), parts, state.terms.model_hash)
-        outbound.append((client, m.CODEC.encode(state.session, request)))
-    return ServerStep(following, tuple(outbound))
+    dealings = dict(sorted(state.shared.items()))
+    ids = tuple(dealings)
+    parts = tuple(m.RevealedPart(client, dealing.part) for client, dealing in dealings.items() if dealing.part)
+    graph = state.graph.build()
+
+    def request(holder: int) -> bytes:
+        relayed = []
+        for dealer in graph.neighbours(holder):
+            if dealer in dealings:
+                place = bisect_left(graph.holders(dealer), holder)
+                relayed.append(msgspec.Raw(dealings[dealer].relay[place]))
+        message = m.MaskedInputRequest(ids, cast(Any, tuple(relayed)), parts, state.terms.model_hash)
+        return m.CODEC.encode(state.session, message)
+
+    kept = {client: msgspec.structs.replace(dealing, relay=()) for client, dealing in dealings.items()}
+    following = states.CollectMaskedInput(state.terms, state.session, state.graph, state.advertised, kept, {})
+    return ServerStep(following, Outbound(ids, request))

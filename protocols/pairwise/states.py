@@ -6,6 +6,7 @@ state is left. States never cross the wire; ``snapshot`` encodes them for the ow
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any
 
 import msgspec
@@ -199,6 +200,24 @@ class CollectRevealRandomness(State, frozen=True):
     parts: dict[int, bytes]
 
 
+class Dealing(msgspec.Struct, frozen=True):
+    """What the server keeps of one dealer's ``ShareKeys``, packed, since there are n k of its entries in a round.
+
+    Attributes:
+        digest: SHA-256 of the message.
+        part: the dealer's part of the joint seed, or empty.
+        self_mask_hash: hash of its self-mask seed.
+        hashes: 64 bytes per holder, ascending: hash of the self-mask share, hash of the mask-key share.
+        relay: the encoded ``RelayedShares`` for each holder; empty once they were passed on.
+    """
+
+    digest: bytes
+    part: bytes
+    self_mask_hash: bytes
+    hashes: bytes
+    relay: tuple[bytes, ...]
+
+
 class CollectShareKeys(State, frozen=True):
     """Round 1."""
 
@@ -206,7 +225,7 @@ class CollectShareKeys(State, frozen=True):
     session: bytes
     graph: GraphSpec
     advertised: dict[int, m.AdvertiseKeys]
-    shared: dict[int, m.ShareKeys]
+    shared: dict[int, Dealing]
 
 
 class CollectMaskedInput(State, frozen=True):
@@ -216,7 +235,7 @@ class CollectMaskedInput(State, frozen=True):
     session: bytes
     graph: GraphSpec
     advertised: dict[int, m.AdvertiseKeys]
-    shared: dict[int, m.ShareKeys]
+    shared: dict[int, Dealing]
     received: dict[int, tuple[bytes, ...]]
 
 
@@ -227,7 +246,7 @@ class CollectConsistencyCheck(State, frozen=True):
     session: bytes
     graph: GraphSpec
     advertised: dict[int, m.AdvertiseKeys]
-    shared: dict[int, m.ShareKeys]
+    shared: dict[int, Dealing]
     survivors: tuple[int, ...]
     signatures: dict[int, bytes]
 
@@ -239,7 +258,7 @@ class CollectUnmasking(State, frozen=True):
     session: bytes
     graph: GraphSpec
     advertised: dict[int, m.AdvertiseKeys]
-    shared: dict[int, m.ShareKeys]
+    shared: dict[int, Dealing]
     survivors: tuple[int, ...]
     asked: tuple[int, ...]
     answers: dict[int, m.Unmasking]
@@ -251,8 +270,14 @@ class CollectUnmasking(State, frozen=True):
 
     def dealers(self, holder: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return (survivors, dropped) whose shares ``holder`` has: its neighbours and itself, ascending."""
-        near = {*self.graph.build().neighbours(holder), holder}
+        near = set(self.graph.build().holders(holder))
         return tuple(d for d in self.survivors if d in near), tuple(d for d in self.dropped if d in near)
+
+    def published(self, dealer: int, holder: int) -> tuple[bytes, bytes]:
+        """Return the hashes of the (self-mask, mask-key) shares that ``dealer`` published for ``holder``."""
+        place = 64 * bisect_left(self.graph.build().holders(dealer), holder)
+        hashes = self.shared[dealer].hashes
+        return hashes[place : place + 32], hashes[place + 32 : place + 64]
 
 
 class Opened(State, frozen=True):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping
-from operator import attrgetter
 
 import msgspec
 
@@ -14,7 +12,7 @@ from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.pairwise.consistency_check import survivor_statement
 from protocols.pairwise.masked_input import complete
-from protocols.pairwise.steps import ClientStep, ServerStep
+from protocols.pairwise.steps import ClientStep, Outbound, ServerStep, to_all
 from protocols.primitives import shamir
 from protocols.secret import Secret
 from protocols.wire import check_context
@@ -61,13 +59,14 @@ def server_begin(state: states.CollectMaskedInput | states.CollectConsistencyChe
     signed = [m.SurvivorSignature(client, signatures[client]) for client in sorted(signatures)]
     if not state.graph.sparse:
         frame = m.CODEC.encode(state.session, m.UnmaskingRequest(survivors, dropped, tuple(signed)))
-        return ServerStep(following, tuple((client, frame) for client in asked))
-    outbound = []
-    for client in asked:
-        near = {*state.graph.build().neighbours(client), client}
-        request = m.UnmaskingRequest(survivors, dropped, tuple(entry for entry in signed if entry.client in near))
-        outbound.append((client, m.CODEC.encode(state.session, request)))
-    return ServerStep(following, tuple(outbound))
+        return ServerStep(following, to_all(asked, frame))
+
+    def request(client: int) -> bytes:
+        near = set(state.graph.build().holders(client))
+        around = tuple(entry for entry in signed if entry.client in near)
+        return m.CODEC.encode(state.session, m.UnmaskingRequest(survivors, dropped, around))
+
+    return ServerStep(following, Outbound(asked, request))
 
 
 def server_collect(state: states.CollectUnmasking, client: int, message: m.Unmasking) -> ServerStep:
@@ -79,19 +78,14 @@ def server_collect(state: states.CollectUnmasking, client: int, message: m.Unmas
     check.check_answer(client, message, *state.dealers(client))
     cipher = state.terms.params.cipher_suite
     for entry in message.self_mask_shares:
-        published = _dealt(state.shared[entry.dealer], client).self_mask_share_hash
+        published = state.published(entry.dealer, client)[0]
         opened = check.share_hash(cipher, state.session, "self-mask", entry.dealer, client, entry.share)
         check.check_opening(published, opened, client, entry.dealer)
     for entry in message.mask_key_shares:
-        published = _dealt(state.shared[entry.dealer], client).mask_key_share_hash
+        published = state.published(entry.dealer, client)[1]
         opened = check.share_hash(cipher, state.session, "mask-key", entry.dealer, client, entry.share)
         check.check_opening(published, opened, client, entry.dealer)
     return ServerStep(msgspec.structs.replace(state, answers={**state.answers, client: message}))
-
-
-def _dealt(message: m.ShareKeys, holder: int) -> m.DealtShares:
-    """Find the entry for ``holder`` (entries ascend by holder)."""
-    return message.dealt[bisect_left(message.dealt, holder, key=attrgetter("holder"))]
 
 
 def server_end(state: states.CollectUnmasking) -> ServerStep:
@@ -132,7 +126,7 @@ def enough_answers(state: states.CollectUnmasking) -> bool:
     if not state.graph.sparse:
         return len(state.answers) >= threshold
     needed = [d for d in state.dropped if _surviving_neighbours(state, d)] + list(state.survivors)
-    return all(sum(h in state.answers for h in (*graph.neighbours(d), d)) >= threshold for d in needed)
+    return all(sum(h in state.answers for h in graph.holders(d)) >= threshold for d in needed)
 
 
 def _surviving_neighbours(state: states.CollectUnmasking, dealer: int) -> list[int]:

@@ -82,7 +82,9 @@ class Simulation:
         count = count_dropouts(self.dropout, self.clients)
         rng = np.random.default_rng([self.seed, 0])
         chosen = rng.permutation(np.arange(1, self.clients + 1))[:count]
-        phases = self.phases if self.phase == "mixed" else (self.phase,)
+        phases: tuple[str, ...] = (self.phase,)
+        if self.phase == "mixed":  # a part of the joint seed that is not revealed ends the round: not in the mix
+            phases = tuple(name for name in self.phases if name != Phase.REVEAL_RANDOMNESS.value)
         return {int(client): phases[i % len(phases)] for i, client in enumerate(chosen)}
 
 
