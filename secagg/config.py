@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import quant
-from protocols.pairwise import RoundParams, VectorSpec, default_threshold
-from protocols.pairwise.params import NO_ROSTER, Adversary
+from protocols.pairwise import RoundParams, VectorSpec, default_threshold, finder
+from protocols.pairwise.params import NO_ROSTER, Adversary, Protocol
 from secagg.errors import UsageError
 
 UPDATE = "update"
@@ -41,6 +42,10 @@ class RoundConfig:
         adversary: ``"curious"`` or ``"active"``.
         roster: hash of the roster of identities, needed against an active server.
         colluders: how many clients may collude with the server; raises the default threshold.
+        protocol: ``"secagg"``, the complete graph, or ``"secagg+"``, as few neighbours as are safe.
+        tolerated_dropouts: how many clients may vanish under ``"secagg+"``; ``None`` for 5 % of them, rounded up.
+        attempt_limit: attempts at one round that the clients allow.
+        joint_randomness: make a random seed together, for the layers above.
 
     Raises:
         UsageError: ids that are not distinct.
@@ -59,6 +64,10 @@ class RoundConfig:
     adversary: Adversary = "curious"
     roster: bytes = NO_ROSTER
     colluders: int = 1
+    protocol: Protocol = "secagg"
+    tolerated_dropouts: int | None = None
+    attempt_limit: int = 4
+    joint_randomness: bool = False
 
     def __post_init__(self) -> None:
         """Refuse at construction: build everything once."""
@@ -90,9 +99,7 @@ class RoundConfig:
         if self.max_weight is not None:
             bits = quant.field_width(self.max_weight + 1, len(self.clients))
             vectors.append(VectorSpec(WEIGHT, 1, 1 << bits))
-        threshold = self.threshold
-        if threshold is None:
-            threshold = default_threshold(len(self.clients), self.adversary, self.colluders)
+        threshold, degree, least = self._graph()
         return RoundParams(
             study=self.study,
             round_index=self.round_index,
@@ -103,7 +110,31 @@ class RoundConfig:
             task=self.task,
             roster=self.roster,
             adversary=self.adversary,
+            protocol=self.protocol,
+            degree=degree,
+            min_survivors=least,
+            joint_randomness=self.joint_randomness,
         )
+
+    def _graph(self) -> tuple[int, int, int]:
+        """Return (threshold, degree, least number of survivors) as ``RoundParams`` wants them."""
+        if self.protocol == "secagg":
+            threshold = self.threshold or default_threshold(len(self.clients), self.adversary, self.colluders)
+            return threshold, 0, 0
+        if self.threshold is not None:
+            raise UsageError("secagg+ finds its threshold itself: leave it out, and say how many may drop out")
+        if self.certificate.complete:
+            return self.certificate.threshold, self.certificate.degree, 0
+        return self.certificate.threshold, self.certificate.degree, len(self.clients) - self.certificate.dropped
+
+    @cached_property
+    def certificate(self) -> finder.Certificate:
+        """Degree and threshold of the SecAgg+ graph, and why they suffice."""
+        clients, dropped = len(self.clients), self.tolerated_dropouts
+        if dropped is None:
+            dropped = -(-clients // 20)
+        sigma = finder.SIGMA + math.log2(self.attempt_limit)
+        return finder.find(clients, self.colluders, dropped, self.adversary, sigma=sigma)
 
     @cached_property
     def task(self) -> bytes:

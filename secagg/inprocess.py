@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from protocols import ProtocolError, Secret, SystemEntropy
 from protocols.pairwise import LocalPolicy, Phase, Roster
 from protocols.pairwise.messages import CODEC, MaskedInput, limits_at_server
+from protocols.pairwise.params import Adversary
+from protocols.pairwise.steps import Outbound
 from protocols.primitives import bitpack, signing
 from secagg.config import UPDATE, RoundConfig
 from secagg.errors import RoundRefused, UsageError
@@ -25,10 +27,18 @@ from secagg.session import ClientSession, Contribution, Opened, ServerSession
 PHASES = tuple(phase.value for phase in Phase)
 VIEW_COORDINATES = 4096
 
-_Requests = tuple[tuple[int, bytes], ...]
+_Requests = Iterator[tuple[int, bytes]]
 
 Observer = Callable[[str, int], None]
 """Called with (phase, client) whenever a client has completed its part of a phase."""
+
+
+def round_phases(adversary: Adversary, *, sparse: bool) -> tuple[str, ...]:
+    """Return the names of the phases that a round has."""
+    left_out = set() if adversary == "active" else {Phase.CONSISTENCY_CHECK.value}
+    if not sparse:
+        left_out.add(Phase.REVEAL_RANDOMNESS.value)
+    return tuple(phase for phase in PHASES if phase not in left_out)
 
 
 def check_dropouts(config: RoundConfig, dropouts: Mapping[int, str]) -> None:
@@ -37,7 +47,7 @@ def check_dropouts(config: RoundConfig, dropouts: Mapping[int, str]) -> None:
     Raises:
         UsageError: naming the first of them.
     """
-    phases = [phase for phase in PHASES if config.adversary == "active" or phase != "consistency-check"]
+    phases = round_phases(config.adversary, sparse=config.params.sparse)
     for client, phase in dropouts.items():
         if client not in config.clients:
             raise UsageError(f"client {client} cannot drop out: the round's clients are {_few(config.clients)}")
@@ -119,7 +129,10 @@ class InProcessRound:
                     )
                     frame = clients[client].start()
                 self._deliver(Phase.ADVERTISE_KEYS, client, [frame])
-        requests = self._advance(Phase.ADVERTISE_KEYS, Phase.SHARE_KEYS)
+        first = Phase.REVEAL_RANDOMNESS if self._config.params.sparse else Phase.SHARE_KEYS
+        requests = self._advance(Phase.ADVERTISE_KEYS, first)
+        if self._config.params.sparse:
+            requests = self._exchange(Phase.REVEAL_RANDOMNESS, Phase.SHARE_KEYS, clients, requests)
         requests = self._exchange(Phase.SHARE_KEYS, Phase.MASKED_INPUT, clients, requests)
         requests = self._masked_input(clients, requests, contribute)
         if self._config.adversary == "active":
@@ -204,8 +217,18 @@ class InProcessRound:
         requests = self._server.advance()
         self._server_time(phase, started)
         if following is not None:
-            self.record.downlink_bytes[following.value] = {client: len(frame) for client, frame in requests}
-        return requests
+            self.record.downlink_bytes[following.value] = {}
+        return self._counted(requests, following)
+
+    def _counted(self, requests: Outbound, following: Phase | None) -> _Requests:
+        """Hand the requests on one by one, noting their sizes and the server's time for making them."""
+        started = time.perf_counter()
+        for client, frame in requests:
+            if following is not None:
+                self._server_time(following, started)
+                self.record.downlink_bytes[following.value][client] = len(frame)
+            yield client, frame
+            started = time.perf_counter()
 
     def _server_time(self, phase: Phase, started: float) -> None:
         spent = self.record.server_seconds.get(phase.value, 0.0)

@@ -15,7 +15,7 @@ import quant
 from protocols import Entropy, LocalProtocolError, Secret, SystemEntropy
 from protocols.pairwise import Accumulator, Client, LocalPolicy, Roster, Server
 from protocols.pairwise.server import Range
-from protocols.pairwise.steps import Status
+from protocols.pairwise.steps import Outbound, Status
 from protocols.primitives.prg import AesCtrStream
 from secagg.config import UPDATE, WEIGHT, RoundConfig
 from secagg.errors import UsageError
@@ -183,7 +183,7 @@ class ServerSession:
         """Who is here, who is missing, how many are needed."""
         return self._machine.status
 
-    def advance(self) -> tuple[tuple[int, bytes], ...]:
+    def advance(self) -> Outbound:
         """End the present phase and return the frames to send, as (client id, bytes).
 
         Raises:
@@ -192,7 +192,7 @@ class ServerSession:
         """
         return self._machine.advance()
 
-    def abort(self, reason: str) -> tuple[tuple[int, bytes], ...]:
+    def abort(self, reason: str) -> Outbound:
         """End the round without a sum and return the frames that tell the clients."""
         return self._machine.abort(reason)
 

@@ -5,6 +5,7 @@ Reading order: ``messages``, ``states``, ``client``, ``server``, ``validation``.
 
 from protocols.pairwise.accumulate import Accumulator, MemoryAccumulator
 from protocols.pairwise.client import Client
+from protocols.pairwise.ledger import Ledger, MemoryLedger
 from protocols.pairwise.messages import Phase
 from protocols.pairwise.params import LocalPolicy, Roster, RoundParams, VectorSpec, default_threshold
 from protocols.pairwise.server import Server
@@ -13,8 +14,10 @@ from protocols.pairwise.validation import Rule
 __all__ = [
     "Accumulator",
     "Client",
+    "Ledger",
     "LocalPolicy",
     "MemoryAccumulator",
+    "MemoryLedger",
     "Phase",
     "Roster",
     "RoundParams",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.pairwise.params import VectorSpec
-from protocols.primitives import bitpack
+from protocols.primitives import bitpack, residues
 
 
 class Accumulator(Protocol):
@@ -28,7 +28,7 @@ class Accumulator(Protocol):
         ...
 
     def totals(self) -> list[NDArray[np.uint64]]:
-        """Return the sums of the committed inputs, one array per vector, modulo 2^64 and not reduced further."""
+        """Return the sums of the committed inputs, one array per vector, modulo 2^64 for a power of two."""
         ...
 
 
@@ -50,7 +50,7 @@ class MemoryAccumulator:
             spec = self._vectors[vector]
             stop = spec.chunk_end(offset)
             target = self._totals[vector][offset:stop]
-            np.add(target, bitpack.unpack(payload, stop - offset, spec.bits), out=target)
+            residues.add(target, bitpack.unpack(payload, stop - offset, spec.bits), spec.modulus)
 
     def totals(self) -> list[NDArray[np.uint64]]:
         """Return the totals themselves, not copies: unmasking works on them in place."""

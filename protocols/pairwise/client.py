@@ -1,7 +1,8 @@
 """The client machine: one round, single use (Bonawitz et al. 2017, figure 4).
 
-The steps stand in the phase modules, in protocol order: ``advertise_keys``, ``share_keys``, ``masked_input``,
-``consistency_check``, ``unmasking``. Here they are dispatched by state, and kept in an object for those who like one.
+The steps stand in the phase modules, in protocol order: ``advertise_keys``, ``reveal_randomness``, ``share_keys``,
+``masked_input``, ``consistency_check``, ``unmasking``. Here they are dispatched by state, and kept in an object for
+those who like one.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 
 from protocols.entropy import Entropy, SystemEntropy
 from protocols.errors import LocalProtocolError
-from protocols.pairwise import consistency_check, masked_input, share_keys, states, unmasking
+from protocols.pairwise import consistency_check, masked_input, reveal_randomness, share_keys, states, unmasking
+from protocols.pairwise import ledger as memory
 from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.pairwise.advertise_keys import client_start
+from protocols.pairwise.ledger import Ledger, MemoryLedger
 from protocols.pairwise.params import LocalPolicy, RoundParams
 from protocols.pairwise.steps import ClientStep
 from protocols.secret import Secret
@@ -25,6 +28,8 @@ from protocols.wire import check_context
 
 _STEPS: dict[type[states.State], Callable[[Any, bytes, Any, Entropy], ClientStep]] = {
     states.ExpectShareKeysRequest: share_keys.client_step,
+    states.ExpectRevealRandomnessRequest: reveal_randomness.client_step,
+    states.ExpectNeighboursRequest: share_keys.client_step_sparse,
     states.ExpectMaskedInputRequest: masked_input.client_step,
     states.ExpectConsistencyCheckRequest: consistency_check.client_step,
     states.ExpectUnmaskingRequest: unmasking.client_step,
@@ -57,10 +62,13 @@ class Client:
         policy: what this client insists on.
         client: this client's id.
         identity: 32-byte Ed25519 secret of the roster identity, for an active round.
+        ledger: what this client remembers from round to round; in memory, hence of this round only, by default.
+        data_version: the client's own name for the state of its data; a new one makes a new query (rule C33).
         entropy: the operating system's unless a test hands in its own.
 
     Attributes:
         state: the present state; its type tells what the machine waits for.
+        warnings: what the policy allows but the owner should know.
 
     Raises:
         RemoteProtocolError: rules C1 to C9, the round is not one that the policy accepts.
@@ -74,22 +82,36 @@ class Client:
         client: int,
         *,
         identity: Secret | None = None,
+        ledger: Ledger | None = None,
+        data_version: str = "",
         entropy: Entropy | None = None,
     ) -> None:
         self._entropy = entropy or SystemEntropy()
-        self.state: states.ClientState = client_start(params, policy, client, self._entropy, identity).state
+        self._ledger = ledger or MemoryLedger()
+        self._data_version = data_version
+        self._contributing = False
+        self.warnings: tuple[str, ...] = ()
+        step = client_start(params, policy, client, self._entropy, identity)
+        memory.begin(self._ledger, params, policy, data_version)
+        self.state: states.ClientState = step.state
 
     def start(self) -> bytes:
         """Return the AdvertiseKeys frame, the same one at every call until the round goes on."""
-        if not isinstance(self.state, states.ExpectShareKeysRequest):
+        if not isinstance(self.state, states.ExpectShareKeysRequest | states.ExpectRevealRandomnessRequest):
             raise LocalProtocolError(f"keys were advertised before {type(self.state).__name__}")
         return m.CODEC.encode(self.state.me.params.hash(), self.state.advertised)
 
     def receive(self, data: bytes) -> tuple[bytes, ...]:
         """Take one frame from the server and return the frames to send back; see the function ``receive``."""
         step = receive(self.state, data, self._entropy)
+        if isinstance(self.state, states.ExpectUnmaskingRequest) and isinstance(step.state, states.Completed):
+            self._record_answer(self.state, step.state.survivors)
         self.state = step.state
         return step.outbound
+
+    def _record_answer(self, state: states.ExpectUnmaskingRequest, survivors: tuple[int, ...]) -> None:
+        about = (state.session, state.model_hash, self._data_version)
+        self.warnings += memory.answer(self._ledger, state.me.params, state.me.policy, *about, survivors)
 
     @property
     def wants_input(self) -> bool:
@@ -114,6 +136,10 @@ class Client:
         if given != shapes or any(value.dtype != np.uint64 for value in vectors.values()):
             raise LocalProtocolError(f"the round takes exactly these vectors of uint64: {shapes}")
         check.check_model(self.state.model_hash, model_hash)
+        if not self._contributing:
+            # Also after a restore in the middle: which chunks have left since the snapshot, only the journal knows.
+            memory.contribute(self._ledger, self.state.me.params, self.state.session, model_hash, self._data_version)
+        self._contributing = True
         return self._chunks(vectors, model_hash)
 
     def _chunks(self, vectors: Mapping[str, NDArray[np.uint64]], model_hash: bytes) -> Iterator[bytes]:
@@ -128,13 +154,19 @@ class Client:
         return states.snapshot(self.state)
 
     @classmethod
-    def restore(cls, data: bytes, *, entropy: Entropy | None = None) -> Client:
-        """Continue from a snapshot.
+    def restore(
+        cls, data: bytes, *, ledger: Ledger | None = None, data_version: str = "", entropy: Entropy | None = None
+    ) -> Client:
+        """Continue from a snapshot, with the ledger as it is now, not as it was then.
 
         Raises:
             LocalProtocolError: not a client snapshot.
         """
         client = cls.__new__(cls)
         client._entropy = entropy or SystemEntropy()
+        client._ledger = ledger or MemoryLedger()
+        client._data_version = data_version
+        client._contributing = False
+        client.warnings = ()
         client.state = states.restore_client(data)
         return client

@@ -9,7 +9,7 @@ from protocols.pairwise import messages as m
 from protocols.pairwise import states
 from protocols.pairwise import validation as check
 from protocols.pairwise.masked_input import complete
-from protocols.pairwise.steps import ClientStep, ServerStep
+from protocols.pairwise.steps import ClientStep, ServerStep, to_all
 from protocols.suites import Context
 from protocols.wire import check_context
 
@@ -30,9 +30,10 @@ def client_step(
     me = state.me
     check_context(context, state.session)
     check.check_survivors(me.params, state.shared, request.survivors, me.client)
+    check.check_connected(me.params, me.policy, state.graph, request.survivors)
     statement = survivor_statement(state.session, state.model_hash, request.survivors)
     following = states.ExpectUnmaskingRequest(
-        me, state.session, state.shared, state.model_hash, state.held_shares, signed=request.survivors
+        me, state.session, state.graph, state.shared, state.model_hash, state.held_shares, signed=request.survivors
     )
     answer = m.ConsistencyCheck(me.sign("survivors", *statement))
     return ClientStep(following, (m.CODEC.encode(state.session, answer),))
@@ -42,10 +43,10 @@ def server_begin(state: states.CollectMaskedInput) -> ServerStep:
     """Close the masked inputs and ask the survivors to sign their list."""
     survivors = complete(state)
     following = states.CollectConsistencyCheck(
-        state.terms, state.session, state.advertised, state.shared, survivors, {}
+        state.terms, state.session, state.graph, state.advertised, state.shared, survivors, {}
     )
     frame = m.CODEC.encode(state.session, m.ConsistencyCheckRequest(survivors))
-    return ServerStep(following, tuple((client, frame) for client in survivors))
+    return ServerStep(following, to_all(tuple(survivors), frame))
 
 
 def server_collect(state: states.CollectConsistencyCheck, client: int, message: m.ConsistencyCheck) -> ServerStep:

@@ -4,16 +4,21 @@ A client of the k-regular graph shares its secrets with k neighbours and itself,
 one. With A corrupt and D vanishing clients among n, at random places of the graph, four things may go wrong; the finder
 takes the least even k for which it can prove that each is unlikely (Bell et al. 2020, section 4 and appendix):
 
-*connectivity* - the honest clients that stay fall apart into two groups, so that the server gets two sums. On a ring
-    with reach k/2 this takes two runs of k/2 removed clients each; a union bound over the places of two runs gives
-    n (n - k - 1) / 2 * C(A + D, k) / C(n, k), with C the binomial coefficient.
-*secrecy* - some client has more than a corrupt neighbours, with a as small as the bound allows; it needs a < t.
-*both shares* - against an active server, honest neighbours answer one kind of share each and corrupt ones both, so
-    both secrets of a client need 2t <= (k + 1 - a) + 2a. Refused by 2t > k + 1 + a.
+*connectivity, curious server* - the honest clients that stay fall apart into two groups, so that the server gets two
+    sums. On a ring with reach k/2 this takes two runs of k/2 removed clients each; a union bound over the places of two
+    runs gives n (n - k - 1) / 2 * C(A + D, k) / C(n, k), with C the binomial coefficient.
+*connectivity, active server* - such a server sees the graph before it says who dropped out, so drop-outs are not at
+    random places. Clients look for themselves (rule C29): any k/2 in a row on the ring must keep more survivors than
+    can be corrupt among them. That needs no assumption on who drops out; that honest drop-outs do not trip the rule is
+    part of correctness.
+*secrecy* - some client has more than a corrupt neighbours, with a as small as the bound allows; it needs a < t. The
+    population is the n - D clients that may be all that take part, where corrupt ones weigh most.
+*both shares, active server* - honest neighbours answer one kind of share each and corrupt ones both, so both secrets of
+    a client need 2t <= (k + 1 - a) + 2a. Refused by 2t > k + 1 + a.
 *correctness* - some client has fewer than t neighbours that stay, and the round cannot be opened.
 
-The first three are bounded by 2^-(sigma + 1) each (sigma = 40, plus log2 of the attempts at the graph that clients
-allow), the last by 2^-eta (eta = 20). Probabilities are hypergeometric and computed from exact integers.
+What breaks secrecy is bounded by 2^-(sigma + 1) each (sigma = 40, plus log2 of the attempts that clients allow), what
+breaks correctness by 2^-eta (eta = 20). Probabilities are hypergeometric and computed from exact integers.
 """
 
 from __future__ import annotations
@@ -95,7 +100,8 @@ def find(
     if corrupt < 0 or dropped < 0 or corrupt + dropped >= clients:
         raise ParameterError(f"{corrupt} corrupt and {dropped} dropped leave nobody of {clients} clients")
     if clients >= COMPLETE_BELOW:
-        for degree in range(2, clients - 1, 2):
+        start = 2 if adversary == "curious" else 4
+        for degree in range(start, clients - 1, 2):
             found = _try(clients, corrupt, dropped, adversary, degree, sigma, eta)
             if found is not None:
                 return found
@@ -105,25 +111,41 @@ def find(
 def _try(
     clients: int, corrupt: int, dropped: int, adversary: Adversary, degree: int, sigma: float, eta: float
 ) -> Certificate | None:
-    connectivity = connectivity_bits(clients, corrupt + dropped, degree)
-    if connectivity < sigma + 1:
-        return None
-    corrupt_neighbours = most_marked(clients, corrupt, degree, sigma + 1)
-    least = corrupt_neighbours + 1
-    if adversary == "active":
-        least = (degree + 1 + corrupt_neighbours) // 2 + 1
+    """Return the certificate of one degree, or ``None`` if one of its bounds fails."""
+    secret, least_present = sigma + 1, clients - dropped
+    corrupt_neighbours = most_marked(least_present, corrupt, degree, secret)
+    least = corrupt_neighbours + 1 if adversary == "curious" else (degree + 1 + corrupt_neighbours) // 2 + 1
     threshold = max(least, 2)
-    # A client that stays holds its own share too, so t - 1 surviving neighbours suffice; the bound asks for t.
-    correctness = -log2_tail_below(clients, clients - dropped, degree, threshold) - math.log2(clients)
-    if correctness < eta:
+    bounds = [
+        Bound(
+            f"a client has more than {corrupt_neighbours} corrupt neighbours",
+            -any_above(least_present, corrupt, degree, corrupt_neighbours),
+            secret,
+        ),
+        # A client that stays holds its own share too, so t - 1 surviving neighbours would do; one that drops does not.
+        Bound(
+            f"a client keeps fewer than {threshold} neighbours",
+            -log2_tail_below(clients, least_present, degree, threshold) - math.log2(clients),
+            eta,
+        ),
+    ]
+    if adversary == "curious":
+        bounds.append(Bound("survivors fall apart", connectivity_bits(clients, corrupt + dropped, degree), secret))
+    else:
+        run = degree // 2
+        corrupt_run = most_marked(clients, corrupt, run, secret)
+        kept = -log2_tail_below(clients, least_present, run, corrupt_run + 1) - math.log2(clients)
+        bounds.append(
+            Bound(
+                f"a run of {run} has more than {corrupt_run} corrupt clients",
+                -any_above(clients, corrupt, run, corrupt_run),
+                secret,
+            )
+        )
+        bounds.append(Bound(f"a run of {run} keeps fewer than {corrupt_run + 1} clients", kept, eta))
+    if any(bound.margin < 0 for bound in bounds):
         return None
-    secrecy = -log2_tail_above(clients, corrupt, degree, corrupt_neighbours) - math.log2(clients)
-    bounds = (
-        Bound("honest survivors fall apart", connectivity, sigma + 1),
-        Bound(f"a client has more than {corrupt_neighbours} corrupt neighbours", secrecy, sigma + 1),
-        Bound(f"a client keeps fewer than {threshold} neighbours", correctness, eta),
-    )
-    return Certificate(clients, corrupt, dropped, adversary, degree, threshold, corrupt_neighbours, bounds)
+    return Certificate(clients, corrupt, dropped, adversary, degree, threshold, corrupt_neighbours, tuple(bounds))
 
 
 def _complete(clients: int, corrupt: int, dropped: int, adversary: Adversary) -> Certificate:
@@ -150,13 +172,20 @@ def connectivity_bits(clients: int, removed: int, degree: int) -> float:
     return -(math.log(runs) + chosen - of_all) / math.log(2)
 
 
-def most_marked(clients: int, marked: int, degree: int, bits: float) -> int:
-    """Return the least a such that P[some client has more than a marked neighbours] <= 2^-bits."""
-    return next(
-        a
-        for a in range(degree + 1)
-        if log2_tail_above(clients, marked, degree, a) + math.log2(clients) <= -bits
-    )
+def graph_bits(sigma: float, attempts: int) -> float:
+    """Return the bits asked of each bound on secrecy when a server may try ``attempts`` graphs."""
+    return sigma + 1 + math.log2(attempts)
+
+
+@lru_cache(maxsize=4096)
+def most_marked(clients: int, marked: int, draws: int, bits: float) -> int:
+    """Return the least a such that P[any of ``clients`` sets of random ``draws`` has more than a marked] <= 2^-bits."""
+    return next(a for a in range(draws + 1) if any_above(clients, marked, draws, a) <= -bits)
+
+
+def any_above(clients: int, marked: int, draws: int, value: int) -> float:
+    """Return log2 of the union bound over ``clients`` sets on P[more than ``value`` marked ones among ``draws``]."""
+    return log2_tail_above(clients, marked, draws, value) + math.log2(clients)
 
 
 def log2_tail_above(population: int, marked: int, draws: int, value: int) -> float:
@@ -183,17 +212,12 @@ def _cumulative(population: int, marked: int, draws: int, low: int, high: int) -
 
 
 def _log2_ratio(count: int, population: int, draws: int) -> float:
-    return -math.inf if count == 0 else _log2(count) - _log2(_all_draws(population, draws))
+    return -math.inf if count == 0 else math.log2(count) - math.log2(_all_draws(population, draws))
 
 
 @lru_cache(maxsize=256)
 def _all_draws(population: int, draws: int) -> int:
     return math.comb(population, draws)
-
-
-def _log2(value: int) -> float:
-    """Return log2 of an integer of any size (``math.log2`` overflows no more than this does)."""
-    return math.log2(value)
 
 
 # -- the published table ----------------------------------------------------------------------------------------------

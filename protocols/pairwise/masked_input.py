@@ -13,11 +13,11 @@ from protocols.errors import LocalProtocolError
 from protocols.pairwise import masking, states
 from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
-from protocols.pairwise.graph import CompleteGraph
 from protocols.pairwise.params import RoundParams, VectorSpec
+from protocols.pairwise.reveal_randomness import joint_seed
 from protocols.pairwise.share_keys import associated_data
 from protocols.pairwise.steps import ChunkAccepted, ClientStep, Event, InputComplete, ServerStep
-from protocols.primitives import aead, bitpack
+from protocols.primitives import aead, bitpack, residues
 from protocols.secret import Secret
 from protocols.wire import check_context
 
@@ -29,11 +29,15 @@ def client_step(
     del entropy
     me, cipher = state.me, state.me.params.cipher_suite
     check_context(context, state.session)
-    check.check_shared_ids(state.mask_keys, request.shared, me.client)
+    check.check_shared_ids(state.graph.clients, request.shared, me.client)
     check.check_shared_size(me.params, request.shared)
     in_round = set(request.shared)
-    present = [other for other in CompleteGraph(state.mask_keys).neighbours(me.client) if other in in_round]
+    present = [other for other in state.mask_keys if other in in_round]
     check.check_relayed(request.relayed, present)
+    seed = state.joint_seed
+    if state.commitments:
+        check.check_parts(me.params, state.commitments, request.parts)
+        seed = joint_seed(me.params, state.session, request.parts)
 
     held = {me.client: state.own_share}
     for entry in request.relayed:
@@ -48,6 +52,8 @@ def client_step(
     following = states.ExpectInput(
         me=me,
         session=state.session,
+        graph=state.graph,
+        joint_seed=seed,
         shared=request.shared,
         model_hash=request.model_hash,
         self_mask_seed=state.self_mask_seed,
@@ -81,7 +87,8 @@ def client_mask_chunk(state: states.ClientState, values: NDArray[np.uint64], mod
 
     Args:
         state: ``ExpectInput``.
-        values: ``uint64`` of the length that ``expected_chunk`` tells; reduced modulo the vector's modulus.
+        values: ``uint64`` of the length that ``expected_chunk`` tells; reduced
+            modulo a power of two, and required to be below any other modulus.
         model_hash: 32-byte hash of the model that this client trained.
 
     The frame is to be journalled before it is sent: afterwards it is resent byte for byte or never. The machine moves
@@ -99,6 +106,8 @@ def client_mask_chunk(state: states.ClientState, values: NDArray[np.uint64], mod
         raise LocalProtocolError(
             f"vector {spec.name!r} takes {stop - start} values of uint64 next, not {values.shape} of {values.dtype}"
         )
+    if not residues.is_power_of_two(spec.modulus) and int(values.max()) >= spec.modulus:
+        raise LocalProtocolError(f"vector {spec.name!r} takes residues below {spec.modulus}")
     masked = np.array(values, dtype=np.uint64)
     client = state.me.client
     terms = [masking.self_mask(client, state.self_mask_seed)]
@@ -116,7 +125,7 @@ def _after_chunk(state: states.ExpectInput, stop: int) -> states.ClientState:
         return msgspec.structs.replace(state, next_chunk=(vector, stop))
     if vector + 1 < len(state.me.params.vectors):
         return msgspec.structs.replace(state, next_chunk=(vector + 1, 0))
-    kept = (state.me, state.session, state.shared, state.model_hash, state.held_shares)
+    kept = (state.me, state.session, state.graph, state.shared, state.model_hash, state.held_shares)
     if state.me.params.adversary == "active":
         return states.ExpectConsistencyCheckRequest(*kept)
     return states.ExpectUnmaskingRequest(*kept, signed=None)

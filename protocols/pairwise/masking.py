@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.pairwise.params import VectorSpec
-from protocols.primitives import prg
+from protocols.primitives import prg, residues
 from protocols.secret import Secret
 from protocols.suites import Suite
 
@@ -80,17 +80,20 @@ def pairwise_seed(cipher: Suite, session: bytes, agreed: bytes, client: int, oth
 def add_masks(
     values: NDArray[np.uint64], spec: VectorSpec, start: int, terms: Sequence[MaskTerm], context: MaskContext
 ) -> None:
-    """Add the masks of ``terms`` to ``values`` in place, modulo 2^64.
+    """Add the masks of ``terms`` to ``values`` in place, modulo 2^64 or the vector's own odd modulus.
 
     Args:
         values: elements [start, start + len(values)) of the vector; contiguous.
         spec: the vector.
-        start: an even element number (a cipher block holds two elements).
+        start: a multiple of ``residues.BLOCK``.
         terms: masks with their signs.
         context: what the masks are bound to.
 
     Work is cut so that a chunk of ``values``, of key stream and of the cipher's input share a second-level cache.
     """
+    if not residues.is_power_of_two(spec.modulus):
+        _add_residues(values, spec, start, terms, context)
+        return
     buffer = prg.ChunkBuffer()
     for first in range(0, len(terms), _BATCH):
         streams = [
@@ -101,3 +104,16 @@ def add_masks(
             chunk = values[low : low + _CHUNK_WORDS]
             for stream, combine in streams:
                 combine(chunk, buffer.draw(stream, len(chunk)), out=chunk)
+
+
+def _add_residues(
+    values: NDArray[np.uint64], spec: VectorSpec, start: int, terms: Sequence[MaskTerm], context: MaskContext
+) -> None:
+    """Add masks below a modulus that is no power of two, block by block."""
+    for term in terms:
+        key = context.key(term, spec)
+        combine = residues.subtract if term.negative else residues.add
+        for low in range(0, len(values), residues.BLOCK):
+            chunk = values[low : low + residues.BLOCK]
+            mask = residues.uniform_block(key, (start + low) // residues.BLOCK, len(chunk), spec.modulus)
+            combine(chunk, mask, spec.modulus)

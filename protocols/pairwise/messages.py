@@ -16,6 +16,7 @@ from protocols.primitives import aead, shamir, signing
 from protocols.wire import Bytes32, Codec, Message
 
 Signature = Annotated[bytes, msgspec.Meta(max_length=signing.SIGNATURE_BYTES)]
+Part = Annotated[bytes, msgspec.Meta(max_length=32)]
 Element = Annotated[bytes, msgspec.Meta(min_length=shamir.ELEMENT_BYTES, max_length=shamir.ELEMENT_BYTES)]
 
 SEALED_BYTES = aead.OVERHEAD_BYTES + 80
@@ -26,6 +27,7 @@ class Phase(Enum):
     """The phases of the paper, by the client message that each collects."""
 
     ADVERTISE_KEYS = "advertise-keys"
+    REVEAL_RANDOMNESS = "reveal-randomness"
     SHARE_KEYS = "share-keys"
     MASKED_INPUT = "masked-input"
     CONSISTENCY_CHECK = "consistency-check"
@@ -33,10 +35,14 @@ class Phase(Enum):
 
 
 class AdvertiseKeys(Message, frozen=True):
-    """Round 0, client: two fresh public keys, signed by the long-term identity in a round with a roster."""
+    """Round 0, client: two fresh public keys, signed by the long-term identity in a round with a roster.
+
+    ``commitment`` hides this client's part of the joint seed; it is empty in a round without one.
+    """
 
     enc_key: Bytes32
     mask_key: Bytes32
+    commitment: Part
     signature: Signature
 
 
@@ -46,11 +52,37 @@ class AdvertisedKeys(Message, frozen=True):
     client: ClientId
     enc_key: Bytes32
     mask_key: Bytes32
+    commitment: Part
     signature: Signature
 
 
+class RevealRandomnessRequest(Message, frozen=True):
+    """Server, sparse graph only: the complete directory U1; its hash is the session id."""
+
+    directory: Annotated[tuple[AdvertisedKeys, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+
+
+class RevealRandomness(Message, frozen=True):
+    """Client, sparse graph only: its part of the joint seed."""
+
+    part: Bytes32
+
+
+class RevealedPart(Message, frozen=True):
+    """One client's part of the joint seed."""
+
+    client: ClientId
+    part: Bytes32
+
+
+class NeighboursRequest(Message, frozen=True):
+    """Round 1, server, sparse graph only: all parts of the joint seed, from which follows who is whose neighbour."""
+
+    parts: Annotated[tuple[RevealedPart, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+
+
 class ShareKeysRequest(Message, frozen=True):
-    """Round 1, server: the complete directory U1; its hash is the session id."""
+    """Round 1, server, complete graph: the complete directory U1; its hash is the session id."""
 
     directory: Annotated[tuple[AdvertisedKeys, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
 
@@ -75,8 +107,12 @@ class DealtShares(Message, frozen=True):
 
 
 class ShareKeys(Message, frozen=True):
-    """Round 1, client: a hash of the self-mask seed, and a share of both secrets for every neighbour and itself."""
+    """Round 1, client: a hash of the self-mask seed, and a share of both secrets for every neighbour and itself.
 
+    ``part`` reveals this client's part of the joint seed, in a complete graph that makes one; else it is empty.
+    """
+
+    part: Part
     self_mask_hash: Bytes32
     dealt: Annotated[tuple[DealtShares, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
 
@@ -93,10 +129,14 @@ class RelayedShares(Message, frozen=True):
 
 
 class MaskedInputRequest(Message, frozen=True):
-    """Round 2, server: who shared keys (U2), the shares meant for this client, and the model being trained."""
+    """Round 2, server: who shared keys (U2), the shares meant for this client, and the model being trained.
+
+    ``parts`` completes the joint seed in a complete graph that makes one; else it is empty.
+    """
 
     shared: Annotated[tuple[ClientId, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
     relayed: Annotated[tuple[RelayedShares, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+    parts: Annotated[tuple[RevealedPart, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
     model_hash: Bytes32
 
 
@@ -166,6 +206,9 @@ CODEC = Codec(
         7: ConsistencyCheck,
         8: UnmaskingRequest,
         9: Unmasking,
+        10: RevealRandomnessRequest,
+        11: RevealRandomness,
+        12: NeighboursRequest,
         15: Abort,
     }
 )
@@ -177,6 +220,7 @@ def limits_at_server(params: RoundParams) -> dict[type[Message], int]:
     chunk = max(min(vector.length, CHUNK_ELEMENTS) * vector.bits for vector in params.vectors)
     return {
         AdvertiseKeys: 256,
+        RevealRandomness: 64,
         ShareKeys: 128 + clients * 384,
         MaskedInput: 64 + chunk // 8,
         ConsistencyCheck: 128,
@@ -189,7 +233,9 @@ def limits_at_client(params: RoundParams) -> dict[type[Message], int]:
     clients = len(params.clients)
     return {
         ShareKeysRequest: 64 + clients * 192,
-        MaskedInputRequest: 128 + clients * 400,
+        RevealRandomnessRequest: 64 + clients * 192,
+        NeighboursRequest: 64 + clients * 48,
+        MaskedInputRequest: 128 + clients * 448,
         ConsistencyCheckRequest: 64 + clients * 4,
         UnmaskingRequest: 64 + clients * 96,
         Abort: 2048,

@@ -20,12 +20,13 @@ sum, so one curious site is always assumed: t - max(c, 1) >= 2 or the sum of the
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
 from protocols.errors import ParameterError
-from protocols.primitives import bitpack
+from protocols.primitives import bitpack, residues
 from protocols.suites import CLASSICAL, Suite, suite
 from protocols.wire import Bytes32
 
@@ -47,7 +48,7 @@ MIN_HIDDEN_INPUTS = 2
 
 ClientId = Annotated[int, msgspec.Meta(ge=1, lt=1 << 16)]
 Adversary = Literal["curious", "active"]
-Protocol = Literal["secagg"]
+Protocol = Literal["secagg", "secagg+"]
 
 
 class VectorSpec(msgspec.Struct, frozen=True, array_like=True):
@@ -56,8 +57,8 @@ class VectorSpec(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         name: unique in the round; bound into the mask derivation.
         length: number of elements.
-        modulus: a power of two from 2 to 2^64. Values are ``uint64``; masks are added modulo 2^64 and reduced
-            when they are packed, which is the same thing modulo any smaller power of two.
+        modulus: a power of two from 2 to 2^64, or any other number from 3 to 2^62. Values are ``uint64``. Modulo a
+            power of two, masks are added modulo 2^64 and reduced when they are packed, which is the same thing.
     """
 
     name: str
@@ -70,13 +71,17 @@ class VectorSpec(msgspec.Struct, frozen=True, array_like=True):
             raise ParameterError("a vector needs a name of 1 to 64 characters")
         if not 1 <= self.length <= MAX_LENGTH:
             raise ParameterError(f"vector {self.name!r} has {self.length} elements; allowed are 1 to {MAX_LENGTH}")
-        if not 2 <= self.modulus <= 1 << 64 or self.modulus & (self.modulus - 1):
-            raise ParameterError(f"vector {self.name!r}: modulus {self.modulus} is no power of two from 2 to 2^64")
+        largest = 1 << 64 if residues.is_power_of_two(self.modulus) else residues.MAX_MODULUS
+        if not 2 <= self.modulus <= largest:
+            raise ParameterError(
+                f"vector {self.name!r}: modulus {self.modulus} is neither a power of two from 2 to 2^64 nor a number "
+                "from 3 to 2^62"
+            )
 
     @property
     def bits(self) -> int:
         """Bits of one element on the wire."""
-        return self.modulus.bit_length() - 1
+        return (self.modulus - 1).bit_length()
 
     @property
     def packed_bytes(self) -> int:
@@ -92,7 +97,7 @@ class VectorSpec(msgspec.Struct, frozen=True, array_like=True):
         return min(start + CHUNK_ELEMENTS, self.length)
 
 
-class Roster(msgspec.Struct, frozen=True, array_like=True):
+class Roster(msgspec.Struct, frozen=True, array_like=True, dict=True):
     """Long-term Ed25519 identities of the members, agreed on outside of the protocol.
 
     Attributes:
@@ -111,7 +116,11 @@ class Roster(msgspec.Struct, frozen=True, array_like=True):
 
     def key(self, client: int) -> bytes | None:
         """Return the verification key of ``client``, or ``None`` if it is no member."""
-        return dict(self.members).get(client)
+        return self._keys.get(client)
+
+    @cached_property
+    def _keys(self) -> dict[int, bytes]:
+        return dict(self.members)
 
     def hash(self) -> bytes:
         """Return the 32 bytes that members compare and that ``RoundParams.roster`` binds."""
@@ -122,7 +131,7 @@ NO_ROSTER = bytes(32)
 """``RoundParams.roster`` of a round without identities (curious server only)."""
 
 
-class RoundParams(msgspec.Struct, frozen=True):
+class RoundParams(msgspec.Struct, frozen=True, dict=True):
     """Everything that both sides of a round must agree on.
 
     Attributes:
@@ -135,7 +144,12 @@ class RoundParams(msgspec.Struct, frozen=True):
         task: 32-byte hash of what lies above this layer (quantization, weighting, privacy).
         roster: hash of the roster, or ``NO_ROSTER``.
         adversary: ``"curious"`` or ``"active"``: whom the round withstands.
-        protocol: ``"secagg"``, the complete graph.
+        protocol: ``"secagg"``, the complete graph, or ``"secagg+"``, a graph of ``degree`` neighbours.
+        degree: neighbours of a client, itself excluded; 0 stands for all others.
+        min_survivors: least number of inputs in an opened sum; 0 stands for ``threshold``. In the complete graph the
+            threshold is over all clients; in a sparse one it is over a client's neighbours and itself.
+        joint_randomness: whether the clients make a random seed together, for the layers above. A sparse graph always
+            does. A client that vanishes between committing to its part and revealing it ends such a round.
         suite: code point of the cipher suite.
 
     Raises:
@@ -152,6 +166,9 @@ class RoundParams(msgspec.Struct, frozen=True):
     roster: Bytes32 = NO_ROSTER
     adversary: Adversary = "curious"
     protocol: Protocol = "secagg"
+    degree: int = 0
+    min_survivors: int = 0
+    joint_randomness: bool = False
     suite: int = CLASSICAL.code
 
     def __post_init__(self) -> None:
@@ -170,6 +187,20 @@ class RoundParams(msgspec.Struct, frozen=True):
             raise ParameterError("two vectors of the round have the same name")
         if self.adversary == "active" and self.roster == NO_ROSTER:
             raise ParameterError("an active adversary is only withstood with a roster of identities")
+        self._check_graph()
+
+    def _check_graph(self) -> None:
+        others = len(self.clients) - 1
+        if self.protocol == "secagg" and self.degree not in (0, others):
+            raise ParameterError(f"secagg has the complete graph: degree 0 (all others), not {self.degree}")
+        if self.sparse and (self.degree % 2 or self.degree < 2):
+            raise ParameterError(f"a sparse graph has an even degree from 2 to {others - 1}, not {self.degree}")
+        if self.sparse and self.threshold > self.degree + 1:
+            raise ParameterError(f"threshold {self.threshold} cannot be met by {self.degree} neighbours and oneself")
+        if self.sparse and not self.threshold <= self.min_survivors <= len(self.clients):
+            raise ParameterError("a sparse graph needs min_survivors, from the threshold to the number of clients")
+        if not self.sparse and self.min_survivors not in (0, self.threshold):
+            raise ParameterError("in the complete graph the threshold is the least number of survivors")
 
     def _check_clients(self) -> None:
         if list(self.clients) != sorted(set(self.clients)):
@@ -182,12 +213,31 @@ class RoundParams(msgspec.Struct, frozen=True):
             )
 
     @property
+    def sparse(self) -> bool:
+        """Whether clients have fewer neighbours than there are others."""
+        return self.protocol == "secagg+" and 0 < self.degree < len(self.clients) - 1
+
+    @property
+    def least_survivors(self) -> int:
+        """Least number of clients that must stay in every phase."""
+        return self.min_survivors or self.threshold
+
+    @property
+    def commits(self) -> bool:
+        """Whether clients commit to, and reveal, a part of a joint seed."""
+        return self.sparse or self.joint_randomness
+
+    @property
     def cipher_suite(self) -> Suite:
         """The suite behind the code point."""
         return suite(self.suite)
 
     def hash(self) -> bytes:
         """Return the 32-byte hash that every derivation of the round is bound to."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> bytes:
         return self.cipher_suite.hash("round-params", msgspec.msgpack.encode(self))
 
 
@@ -198,6 +248,10 @@ class LocalPolicy(msgspec.Struct, frozen=True):
         min_clients: least number of invited clients.
         min_threshold: least threshold; an opened sum holds at least that many inputs.
         colluders: how many other clients (c) may collude with the server without harm to this one.
+        sigma: bits of statistical security asked of a sparse graph.
+        min_cohort_difference: the same query is not answered over two cohorts that differ by fewer members.
+        max_attempts: attempts at one round that this client takes part in; a server that may try again can choose
+            among that many graphs, so log2 of it is added to ``sigma``.
         adversary: the weakest adversary class that this client accepts to be protected against.
         suites: accepted cipher suites.
         max_packed_bytes: most bytes that this client is willing to upload as masked input.
@@ -209,6 +263,9 @@ class LocalPolicy(msgspec.Struct, frozen=True):
     min_clients: int = 3
     min_threshold: int = 3
     colluders: int = 1
+    sigma: int = 40
+    min_cohort_difference: int = 2
+    max_attempts: int = 4
     adversary: Adversary = "curious"
     suites: tuple[int, ...] = (CLASSICAL.code,)
     max_packed_bytes: int = 1 << 33
@@ -221,6 +278,8 @@ class LocalPolicy(msgspec.Struct, frozen=True):
         _check_choice("adversary", self.adversary, Adversary)
         if self.colluders < 0:
             raise ParameterError("colluders is a number of clients, 0 or more")
+        if self.sigma < 1 or self.max_attempts < 1:
+            raise ParameterError("sigma is a number of bits and max_attempts a number of attempts, 1 or more")
         if self.min_clients < 1 or self.min_threshold < 1:
             raise ParameterError("min_clients and min_threshold are numbers of clients, 1 or more")
 

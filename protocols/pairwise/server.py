@@ -8,6 +8,7 @@ The steps stand in the phase modules; here they are dispatched by state, and kep
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from protocols.pairwise import (
     consistency_check,
     masked_input,
     masking,
+    reveal_randomness,
     share_keys,
     states,
     unmasking,
@@ -27,11 +29,13 @@ from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.pairwise.accumulate import Accumulator, MemoryAccumulator
 from protocols.pairwise.params import Roster, RoundParams, VectorSpec
-from protocols.pairwise.steps import ChunkAccepted, ServerStep, Status
+from protocols.pairwise.steps import ChunkAccepted, Outbound, ServerStep, Status, to_all
+from protocols.primitives import residues
 from protocols.wire import check_context
 
 _COLLECT: dict[type[states.State], Callable[[Any, int, Any], ServerStep]] = {
     states.CollectAdvertiseKeys: advertise_keys.server_collect,
+    states.CollectRevealRandomness: reveal_randomness.server_collect,
     states.CollectShareKeys: share_keys.server_collect,
     states.CollectMaskedInput: masked_input.server_collect,
     states.CollectConsistencyCheck: consistency_check.server_collect,
@@ -81,21 +85,27 @@ def status(state: states.ServerState) -> Status:
     """Report what is here and what is missing."""
     match state:
         case states.CollectAdvertiseKeys():
-            return _facts(m.Phase.ADVERTISE_KEYS, state.advertised, state.terms.params.clients, state.terms)
+            facts = _facts(m.Phase.ADVERTISE_KEYS, state.advertised, state.terms.params.clients, state.terms)
+        case states.CollectRevealRandomness():
+            facts = _facts(m.Phase.REVEAL_RANDOMNESS, state.parts, state.advertised, state.terms)
+            facts = replace(facts, need=len(state.advertised), ready=not facts.pending)
         case states.CollectShareKeys():
-            return _facts(m.Phase.SHARE_KEYS, state.shared, state.advertised, state.terms)
+            facts = _facts(m.Phase.SHARE_KEYS, state.shared, state.advertised, state.terms)
         case states.CollectMaskedInput():
-            return _facts(m.Phase.MASKED_INPUT, masked_input.complete(state), state.shared, state.terms)
+            facts = _facts(m.Phase.MASKED_INPUT, masked_input.complete(state), state.shared, state.terms)
         case states.CollectConsistencyCheck():
-            return _facts(m.Phase.CONSISTENCY_CHECK, state.signatures, state.survivors, state.terms)
+            facts = _facts(m.Phase.CONSISTENCY_CHECK, state.signatures, state.survivors, state.terms)
         case states.CollectUnmasking():
-            return _facts(m.Phase.UNMASKING, state.answers, state.asked, state.terms)
-        case _:
-            return Status(None, (), (), 0)
+            facts = _facts(m.Phase.UNMASKING, state.answers, state.asked, state.terms)
+            facts = replace(facts, need=state.terms.params.threshold, ready=unmasking.enough_answers(state))
+        case states.Opened() | states.Aborted():
+            facts = Status(None, (), (), 0, ready=False)
+    return facts
 
 
 def _facts(phase: m.Phase, have: Collection[int], expected: Collection[int], terms: states.Terms) -> Status:
-    return Status(phase, tuple(sorted(have)), tuple(sorted(set(expected) - set(have))), terms.params.threshold)
+    here, need = tuple(sorted(have)), terms.params.least_survivors
+    return Status(phase, here, tuple(sorted(set(expected) - set(here))), need, ready=len(here) >= need)
 
 
 def advance(state: states.ServerState) -> ServerStep:
@@ -115,6 +125,8 @@ def advance(state: states.ServerState) -> ServerStep:
     match state:
         case states.CollectAdvertiseKeys():
             return advertise_keys.server_end(state)
+        case states.CollectRevealRandomness():
+            return reveal_randomness.server_end(state)
         case states.CollectShareKeys():
             return share_keys.server_end(state)
         case states.CollectMaskedInput() if state.terms.params.adversary == "active":
@@ -133,7 +145,7 @@ def abort(state: states.ServerState, reason: str) -> ServerStep:
         raise LocalProtocolError(f"the round is over ({type(state).__name__})")
     facts = status(state)
     frame = m.CODEC.encode(state.terms.params.hash(), m.Abort(reason[:256]))
-    return ServerStep(states.Aborted(reason), tuple((client, frame) for client in sorted(facts.have + facts.pending)))
+    return ServerStep(states.Aborted(reason), to_all(sorted(facts.have + facts.pending), frame))
 
 
 Range = tuple[VectorSpec, int, NDArray[np.uint64]]
@@ -147,7 +159,7 @@ def unmask_range(stretch: Range, terms: list[masking.MaskTerm], context: masking
     """
     spec, start, values = stretch
     masking.add_masks(values, spec, start, terms, context)
-    np.bitwise_and(values, np.uint64(spec.modulus - 1), out=values)
+    residues.reduce(values, spec.modulus)
 
 
 class Server:
@@ -194,13 +206,13 @@ class Server:
         """What is here and what is missing in the present phase."""
         return status(self.state)
 
-    def advance(self) -> tuple[tuple[int, bytes], ...]:
+    def advance(self) -> Outbound:
         """End the phase and return the frames to send, as (client id, bytes); see the function ``advance``."""
         step = advance(self.state)
         self.state = step.state
         return step.outbound
 
-    def abort(self, reason: str) -> tuple[tuple[int, bytes], ...]:
+    def abort(self, reason: str) -> Outbound:
         """End the round without a result and return the frames that tell the clients."""
         step = abort(self.state, reason)
         self.state = step.state
@@ -246,6 +258,7 @@ class Server:
 
 
 def _cut(spec: VectorSpec, total: NDArray[np.uint64], pieces: int) -> list[Range]:
-    """Cut a vector into stretches that begin at even elements (a cipher block holds two)."""
-    size = max(-(-spec.length // pieces) + 1 & ~1, 2)
+    """Cut a vector into stretches that begin where masks can be entered."""
+    blocks = -(-spec.length // residues.BLOCK)
+    size = -(-blocks // pieces) * residues.BLOCK
     return [(spec, start, total[start : start + size]) for start in range(0, spec.length, size)]

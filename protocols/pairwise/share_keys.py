@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from bisect import bisect_left
 from collections.abc import Mapping
+from typing import Any, cast
 
 import msgspec
 
@@ -10,9 +13,10 @@ from protocols.entropy import Entropy
 from protocols.pairwise import messages as m
 from protocols.pairwise import states
 from protocols.pairwise import validation as check
-from protocols.pairwise.advertise_keys import session_id
-from protocols.pairwise.graph import CompleteGraph
-from protocols.pairwise.steps import ClientStep, ServerStep
+from protocols.pairwise.advertise_keys import check_directory
+from protocols.pairwise.graph import GraphSpec
+from protocols.pairwise.reveal_randomness import graph_of, joint_seed
+from protocols.pairwise.steps import ClientStep, Outbound, ServerStep
 from protocols.primitives import aead, shamir
 from protocols.secret import Secret
 from protocols.suites import Suite
@@ -22,35 +26,61 @@ from protocols.wire import check_context
 def client_step(
     state: states.ExpectShareKeysRequest, context: bytes, request: m.ShareKeysRequest, entropy: Entropy
 ) -> ClientStep:
-    """Check the directory, draw the self-mask seed and deal shares of it and of the mask key."""
-    me, params, cipher = state.me, state.me.params, state.me.params.cipher_suite
-    check_context(context, params.hash())
-    check.check_directory_ids(params, request.directory)
-    check.check_own_entry(request.directory, me.client, state.advertised)
-    check.check_directory_size(params, request.directory)
-    check.check_directory_keys(request.directory)
-    check.check_directory_signatures(params, me.policy, request.directory, me.client)
+    """Complete graph: check the directory and deal shares to everybody in it."""
+    check_context(context, state.me.params.hash())
+    session = check_directory(state.me, state.advertised, request.directory)
+    graph = GraphSpec(tuple(entry.client for entry in request.directory), 0, b"")
+    commitments = {entry.client: entry.commitment for entry in request.directory if entry.commitment}
+    return _deal_to_neighbours(state, session, request.directory, graph, b"", commitments, state.part, entropy)
 
-    session = session_id(params, request.directory)
-    keys = {entry.client: entry for entry in request.directory}
+
+def client_step_sparse(
+    state: states.ExpectNeighboursRequest, context: bytes, request: m.NeighboursRequest, entropy: Entropy
+) -> ClientStep:
+    """Sparse graph: check all parts of the joint seed, find the neighbours, and deal shares to them."""
+    check_context(context, state.session)
+    params = state.me.params
+    _, published = m.CODEC.decode(state.directory, m.limits_at_client(params))
+    directory = cast("m.RevealRandomnessRequest", published).directory
+    check.check_parts(params, {entry.client: entry.commitment for entry in directory}, request.parts)
+    seed = joint_seed(params, state.session, request.parts)
+    graph = graph_of(params, tuple(entry.client for entry in directory), seed)
+    return _deal_to_neighbours(state, state.session, directory, graph, seed, {}, Secret(b""), entropy)
+
+
+def _deal_to_neighbours(
+    state: states.ExpectShareKeysRequest | states.ExpectNeighboursRequest,
+    session: bytes,
+    directory: tuple[m.AdvertisedKeys, ...],
+    graph: GraphSpec,
+    seed_of_all: bytes,
+    commitments: dict[int, bytes],
+    part: Secret,
+    entropy: Entropy,
+) -> ClientStep:
+    """Draw the self-mask seed and deal shares of it and of the mask key."""
+    me, cipher = state.me, state.me.params.cipher_suite
+    near = set(graph.build().neighbours(me.client))
+    neighbours = {entry.client: entry for entry in directory if entry.client in near}
     enc_key = cipher.agreement.load(state.enc_secret.reveal())
-    agreed = {
-        other: check.check_agreement(enc_key, keys[other].enc_key, other)
-        for other in CompleteGraph(keys).neighbours(me.client)
-    }
+    agreed = {other: check.check_agreement(enc_key, entry.enc_key, other) for other, entry in neighbours.items()}
     seed = Secret(entropy.take(shamir.SECRET_BYTES, "self-mask-seed"))
-    message, own_share = _deal(me, session, seed, state.mask_secret, agreed, entropy)
+    seed_hash, dealt, own_share = _deal(me, session, seed, state.mask_secret, agreed, entropy)
     following = states.ExpectMaskedInputRequest(
         me=me,
         session=session,
+        graph=graph,
+        joint_seed=seed_of_all,
+        commitments=commitments,
         mask_secret=state.mask_secret,
         self_mask_seed=seed,
         own_share=own_share,
-        mask_keys={client: entry.mask_key for client, entry in keys.items()},
+        mask_keys={other: entry.mask_key for other, entry in neighbours.items()},
         channel_keys={
             other: _channel_key(cipher, secret, session, other, me.client) for other, secret in agreed.items()
         },
     )
+    message = m.ShareKeys(part.reveal(), seed_hash, dealt)
     return ClientStep(following, (m.CODEC.encode(session, message),))
 
 
@@ -71,8 +101,8 @@ def _deal(
     mask_secret: Secret,
     agreed: Mapping[int, bytes],
     entropy: Entropy,
-) -> tuple[m.ShareKeys, Secret]:
-    """Share both secrets among the neighbours and this client itself; return the message and the own share."""
+) -> tuple[bytes, tuple[m.DealtShares, ...], Secret]:
+    """Share both secrets among the neighbours and this client itself: (hash of the seed, entries, own share)."""
     cipher, threshold = me.params.cipher_suite, me.params.threshold
     holders = sorted([*agreed, me.client])
     seed_hash = check.self_mask_hash(cipher, session, me.client, seed.reveal())
@@ -92,35 +122,52 @@ def _deal(
         hashes = check.share_hashes(cipher, session, pair)
         signature = me.sign("share-keys", *check.dealt_statement(session, me.client, holder, seed_hash, hashes))
         dealt.append(m.DealtShares(holder, sealed, *hashes, signature))
-    return m.ShareKeys(seed_hash, tuple(dealt)), own_share
+    return seed_hash, tuple(dealt), own_share
 
 
 def server_collect(state: states.CollectShareKeys, client: int, message: m.ShareKeys) -> ServerStep:
     """Take one dealer's shares."""
     check.check_in_phase(state.advertised, client, "ShareKeys")
+    digest = hashlib.sha256(msgspec.msgpack.encode(message)).digest()
     if client in state.shared:
-        check.check_same_again(state.shared[client], message, client)
+        check.check_same_again(state.shared[client].digest, digest, client)
         return ServerStep(state)
-    holders = sorted([*CompleteGraph(state.advertised).neighbours(client), client])
-    check.check_dealt_shares(state.terms.params, state.terms.roster, state.session, client, message, holders)
-    return ServerStep(msgspec.structs.replace(state, shared={**state.shared, client: message}))
+    terms = state.terms
+    if state.advertised[client].commitment and not terms.params.sparse:
+        check.check_part(terms.params, state.advertised[client].commitment, client, message.part)
+    holders = state.graph.build().holders(client)
+    check.check_dealt_shares(terms.params, terms.roster, state.session, client, message, holders)
+    dealing = states.Dealing(
+        digest=digest,
+        part=message.part,
+        self_mask_hash=message.self_mask_hash,
+        hashes=b"".join(entry.self_mask_share_hash + entry.mask_key_share_hash for entry in message.dealt),
+        relay=tuple(_relayed(client, message.self_mask_hash, entry) for entry in message.dealt),
+    )
+    return ServerStep(msgspec.structs.replace(state, shared={**state.shared, client: dealing}))
+
+
+def _relayed(dealer: int, seed_hash: bytes, entry: m.DealtShares) -> bytes:
+    hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
+    return msgspec.msgpack.encode(m.RelayedShares(dealer, seed_hash, entry.sealed, *hashes, entry.signature))
 
 
 def server_end(state: states.CollectShareKeys) -> ServerStep:
     """Pass every sealed pair on to its holder, if both ends are in U2."""
-    shared = dict(sorted(state.shared.items()))
-    ids = tuple(shared)
-    relayed: dict[int, list[m.RelayedShares]] = {client: [] for client in ids}
-    for dealer, message in shared.items():
-        for entry in message.dealt:
-            if entry.holder in relayed and entry.holder != dealer:
-                hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
-                relayed[entry.holder].append(
-                    m.RelayedShares(dealer, message.self_mask_hash, entry.sealed, *hashes, entry.signature)
-                )
-    following = states.CollectMaskedInput(state.terms, state.session, state.advertised, shared, {})
-    outbound = []
-    for client in ids:
-        request = m.MaskedInputRequest(ids, tuple(relayed[client]), state.terms.model_hash)
-        outbound.append((client, m.CODEC.encode(state.session, request)))
-    return ServerStep(following, tuple(outbound))
+    dealings = dict(sorted(state.shared.items()))
+    ids = tuple(dealings)
+    parts = tuple(m.RevealedPart(client, dealing.part) for client, dealing in dealings.items() if dealing.part)
+    graph = state.graph.build()
+
+    def request(holder: int) -> bytes:
+        relayed = []
+        for dealer in graph.neighbours(holder):
+            if dealer in dealings:
+                place = bisect_left(graph.holders(dealer), holder)
+                relayed.append(msgspec.Raw(dealings[dealer].relay[place]))
+        message = m.MaskedInputRequest(ids, cast(Any, tuple(relayed)), parts, state.terms.model_hash)
+        return m.CODEC.encode(state.session, message)
+
+    kept = {client: msgspec.structs.replace(dealing, relay=()) for client, dealing in dealings.items()}
+    following = states.CollectMaskedInput(state.terms, state.session, state.graph, state.advertised, kept, {})
+    return ServerStep(following, Outbound(ids, request))

@@ -6,12 +6,14 @@ state is left. States never cross the wire; ``snapshot`` encodes them for the ow
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any
 
 import msgspec
 
 from protocols.errors import LocalProtocolError
 from protocols.pairwise import messages as m
+from protocols.pairwise.graph import GraphSpec
 from protocols.pairwise.params import LocalPolicy, Roster, RoundParams
 from protocols.secret import Secret
 from protocols.suites import Context
@@ -40,19 +42,49 @@ class Self(msgspec.Struct, frozen=True):
 
 
 class ExpectShareKeysRequest(State, frozen=True):
-    """Keys were advertised."""
+    """Keys were advertised (complete graph). ``part`` is this client's part of the joint seed, or empty."""
 
     me: Self
     enc_secret: Secret
     mask_secret: Secret
+    part: Secret
     advertised: m.AdvertiseKeys
 
 
-class ExpectMaskedInputRequest(State, frozen=True):
-    """Shares were dealt; ``channel_keys`` open what each neighbour sends, ``own_share`` stays here."""
+class ExpectRevealRandomnessRequest(State, frozen=True):
+    """Keys were advertised (sparse graph)."""
+
+    me: Self
+    enc_secret: Secret
+    mask_secret: Secret
+    part: Secret
+    advertised: m.AdvertiseKeys
+
+
+class ExpectNeighboursRequest(State, frozen=True):
+    """The part of the joint seed was revealed.
+
+    ``directory`` is the server's frame, read again once the graph is known: neighbours are few, members many.
+    """
 
     me: Self
     session: bytes
+    enc_secret: Secret
+    mask_secret: Secret
+    directory: bytes
+
+
+class ExpectMaskedInputRequest(State, frozen=True):
+    """Shares were dealt; ``channel_keys`` open what each neighbour sends, ``own_share`` stays here.
+
+    ``commitments`` waits for the parts of a joint seed that a complete graph reveals only now.
+    """
+
+    me: Self
+    session: bytes
+    graph: GraphSpec
+    joint_seed: bytes
+    commitments: dict[int, bytes]
     mask_secret: Secret
     self_mask_seed: Secret
     own_share: Secret
@@ -65,6 +97,8 @@ class ExpectInput(State, frozen=True):
 
     me: Self
     session: bytes
+    graph: GraphSpec
+    joint_seed: bytes
     shared: tuple[int, ...]
     model_hash: bytes
     self_mask_seed: Secret
@@ -78,6 +112,7 @@ class ExpectConsistencyCheckRequest(State, frozen=True):
 
     me: Self
     session: bytes
+    graph: GraphSpec
     shared: tuple[int, ...]
     model_hash: bytes
     held_shares: dict[int, Secret]
@@ -88,6 +123,7 @@ class ExpectUnmaskingRequest(State, frozen=True):
 
     me: Self
     session: bytes
+    graph: GraphSpec
     shared: tuple[int, ...]
     model_hash: bytes
     held_shares: dict[int, Secret]
@@ -108,6 +144,8 @@ class Aborted(State, frozen=True):
 
 ClientState = (
     ExpectShareKeysRequest
+    | ExpectRevealRandomnessRequest
+    | ExpectNeighboursRequest
     | ExpectMaskedInputRequest
     | ExpectInput
     | ExpectConsistencyCheckRequest
@@ -118,11 +156,15 @@ ClientState = (
 
 CLIENT_TRANSITIONS: dict[tuple[type[State], type], tuple[type[State], ...]] = {
     (ExpectShareKeysRequest, m.ShareKeysRequest): (ExpectMaskedInputRequest,),
+    (ExpectRevealRandomnessRequest, m.RevealRandomnessRequest): (ExpectNeighboursRequest,),
+    (ExpectNeighboursRequest, m.NeighboursRequest): (ExpectMaskedInputRequest,),
     (ExpectMaskedInputRequest, m.MaskedInputRequest): (ExpectInput,),
     (ExpectInput, m.MaskedInput): (ExpectInput, ExpectConsistencyCheckRequest, ExpectUnmaskingRequest),
     (ExpectConsistencyCheckRequest, m.ConsistencyCheckRequest): (ExpectUnmaskingRequest,),
     (ExpectUnmaskingRequest, m.UnmaskingRequest): (Completed,),
     (ExpectShareKeysRequest, m.Abort): (Aborted,),
+    (ExpectRevealRandomnessRequest, m.Abort): (Aborted,),
+    (ExpectNeighboursRequest, m.Abort): (Aborted,),
     (ExpectMaskedInputRequest, m.Abort): (Aborted,),
     (ExpectInput, m.Abort): (Aborted,),
     (ExpectConsistencyCheckRequest, m.Abort): (Aborted,),
@@ -149,13 +191,41 @@ class CollectAdvertiseKeys(State, frozen=True):
     advertised: dict[int, m.AdvertiseKeys]
 
 
+class CollectRevealRandomness(State, frozen=True):
+    """Sparse graph only: everybody in U1 must reveal its part of the joint seed."""
+
+    terms: Terms
+    session: bytes
+    advertised: dict[int, m.AdvertiseKeys]
+    parts: dict[int, bytes]
+
+
+class Dealing(msgspec.Struct, frozen=True):
+    """What the server keeps of one dealer's ``ShareKeys``, packed, since there are n k of its entries in a round.
+
+    Attributes:
+        digest: SHA-256 of the message.
+        part: the dealer's part of the joint seed, or empty.
+        self_mask_hash: hash of its self-mask seed.
+        hashes: 64 bytes per holder, ascending: hash of the self-mask share, hash of the mask-key share.
+        relay: the encoded ``RelayedShares`` for each holder; empty once they were passed on.
+    """
+
+    digest: bytes
+    part: bytes
+    self_mask_hash: bytes
+    hashes: bytes
+    relay: tuple[bytes, ...]
+
+
 class CollectShareKeys(State, frozen=True):
     """Round 1."""
 
     terms: Terms
     session: bytes
+    graph: GraphSpec
     advertised: dict[int, m.AdvertiseKeys]
-    shared: dict[int, m.ShareKeys]
+    shared: dict[int, Dealing]
 
 
 class CollectMaskedInput(State, frozen=True):
@@ -163,8 +233,9 @@ class CollectMaskedInput(State, frozen=True):
 
     terms: Terms
     session: bytes
+    graph: GraphSpec
     advertised: dict[int, m.AdvertiseKeys]
-    shared: dict[int, m.ShareKeys]
+    shared: dict[int, Dealing]
     received: dict[int, tuple[bytes, ...]]
 
 
@@ -173,8 +244,9 @@ class CollectConsistencyCheck(State, frozen=True):
 
     terms: Terms
     session: bytes
+    graph: GraphSpec
     advertised: dict[int, m.AdvertiseKeys]
-    shared: dict[int, m.ShareKeys]
+    shared: dict[int, Dealing]
     survivors: tuple[int, ...]
     signatures: dict[int, bytes]
 
@@ -184,8 +256,9 @@ class CollectUnmasking(State, frozen=True):
 
     terms: Terms
     session: bytes
+    graph: GraphSpec
     advertised: dict[int, m.AdvertiseKeys]
-    shared: dict[int, m.ShareKeys]
+    shared: dict[int, Dealing]
     survivors: tuple[int, ...]
     asked: tuple[int, ...]
     answers: dict[int, m.Unmasking]
@@ -194,6 +267,17 @@ class CollectUnmasking(State, frozen=True):
     def dropped(self) -> tuple[int, ...]:
         """U2 - U3, ascending."""
         return tuple(sorted(set(self.shared) - set(self.survivors)))
+
+    def dealers(self, holder: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return (survivors, dropped) whose shares ``holder`` has: its neighbours and itself, ascending."""
+        near = set(self.graph.build().holders(holder))
+        return tuple(d for d in self.survivors if d in near), tuple(d for d in self.dropped if d in near)
+
+    def published(self, dealer: int, holder: int) -> tuple[bytes, bytes]:
+        """Return the hashes of the (self-mask, mask-key) shares that ``dealer`` published for ``holder``."""
+        place = 64 * bisect_left(self.graph.build().holders(dealer), holder)
+        hashes = self.shared[dealer].hashes
+        return hashes[place : place + 32], hashes[place + 32 : place + 64]
 
 
 class Opened(State, frozen=True):
@@ -212,6 +296,7 @@ class Opened(State, frozen=True):
 
 ServerState = (
     CollectAdvertiseKeys
+    | CollectRevealRandomness
     | CollectShareKeys
     | CollectMaskedInput
     | CollectConsistencyCheck
@@ -222,6 +307,7 @@ ServerState = (
 
 SERVER_TRANSITIONS: dict[tuple[type[State], type], tuple[type[State], ...]] = {
     (CollectAdvertiseKeys, m.AdvertiseKeys): (CollectAdvertiseKeys,),
+    (CollectRevealRandomness, m.RevealRandomness): (CollectRevealRandomness,),
     (CollectShareKeys, m.ShareKeys): (CollectShareKeys,),
     (CollectMaskedInput, m.MaskedInput): (CollectMaskedInput,),
     (CollectConsistencyCheck, m.ConsistencyCheck): (CollectConsistencyCheck,),
@@ -230,7 +316,8 @@ SERVER_TRANSITIONS: dict[tuple[type[State], type], tuple[type[State], ...]] = {
 """Every message that a server state collects."""
 
 SERVER_ADVANCES: dict[type[State], tuple[type[State], ...]] = {
-    CollectAdvertiseKeys: (CollectShareKeys,),
+    CollectAdvertiseKeys: (CollectShareKeys, CollectRevealRandomness),
+    CollectRevealRandomness: (CollectShareKeys,),
     CollectShareKeys: (CollectMaskedInput,),
     CollectMaskedInput: (CollectConsistencyCheck, CollectUnmasking),
     CollectConsistencyCheck: (CollectUnmasking,),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from protocols.pairwise.messages import Phase
 from protocols.pairwise.states import ClientState, ServerState
@@ -36,12 +37,37 @@ class InputComplete:
 Event = ChunkAccepted | InputComplete
 
 
+class Outbound:
+    """The frames to send as (client id, bytes), made as they are taken: together they can be larger than the server.
+
+    Args:
+        clients: the receivers, in order.
+        frame: makes the frame of one receiver, the same one at every call.
+    """
+
+    def __init__(self, clients: Sequence[int] = (), frame: Callable[[int], bytes] = bytes) -> None:
+        self._clients = clients
+        self._frame = frame
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        for client in self._clients:
+            yield client, self._frame(client)
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+
+def to_all(clients: Sequence[int], frame: bytes) -> Outbound:
+    """Send one frame to everybody."""
+    return Outbound(clients, lambda _: frame)
+
+
 @dataclass(frozen=True)
 class ServerStep:
-    """The next state of the server, the frames to send as (client id, bytes), and what the caller must do."""
+    """The next state of the server, the frames to send, and what the caller must do."""
 
     state: ServerState
-    outbound: tuple[tuple[int, bytes], ...] = ()
+    outbound: Outbound = field(default_factory=Outbound)
     events: tuple[Event, ...] = ()
 
 
@@ -54,14 +80,11 @@ class Status:
         have: clients whose message (or complete input) is here.
         pending: clients that could still send theirs.
         need: the least number to go on.
+        ready: whether ``advance`` is possible. In a sparse graph enough answers must be there around every client.
     """
 
     phase: Phase | None
     have: tuple[int, ...]
     pending: tuple[int, ...]
     need: int
-
-    @property
-    def ready(self) -> bool:
-        """Whether ``advance`` is possible."""
-        return self.phase is not None and len(self.have) >= self.need
+    ready: bool

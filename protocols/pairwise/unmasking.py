@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping
-from operator import attrgetter
 
 import msgspec
 
@@ -13,9 +11,8 @@ from protocols.pairwise import masking, states
 from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.pairwise.consistency_check import survivor_statement
-from protocols.pairwise.graph import CompleteGraph
 from protocols.pairwise.masked_input import complete
-from protocols.pairwise.steps import ClientStep, ServerStep
+from protocols.pairwise.steps import ClientStep, Outbound, ServerStep, to_all
 from protocols.primitives import shamir
 from protocols.secret import Secret
 from protocols.wire import check_context
@@ -32,11 +29,13 @@ def client_step(
     me = state.me
     check_context(context, state.session)
     check.check_survivors(me.params, state.shared, request.survivors, me.client)
+    check.check_connected(me.params, me.policy, state.graph, request.survivors)
     check.check_partition(state.shared, request.survivors, request.dropped)
     if state.signed is not None:
         check.check_same_survivors(state.signed, request.survivors)
     statement = survivor_statement(state.session, state.model_hash, request.survivors)
-    check.check_survivor_signatures(me.params, me.policy, statement, request.survivors, request.signatures)
+    signers = set(state.held_shares) & set(request.survivors)
+    check.check_survivor_signatures(me.params, me.policy, statement, signers, request.signatures)
     answer = m.Unmasking(
         self_mask_shares=_reveal(state.held_shares, request.survivors, _SELF_MASK),
         mask_key_shares=_reveal(state.held_shares, request.dropped, _MASK_KEY),
@@ -54,11 +53,20 @@ def server_begin(state: states.CollectMaskedInput | states.CollectConsistencyChe
     survivors = state.survivors if isinstance(state, states.CollectConsistencyCheck) else complete(state)
     asked = tuple(sorted(signatures)) or survivors
     following = states.CollectUnmasking(
-        state.terms, state.session, state.advertised, state.shared, survivors, asked, {}
+        state.terms, state.session, state.graph, state.advertised, state.shared, survivors, asked, {}
     )
-    signed = tuple(m.SurvivorSignature(client, signatures[client]) for client in sorted(signatures))
-    frame = m.CODEC.encode(state.session, m.UnmaskingRequest(survivors, following.dropped, signed))
-    return ServerStep(following, tuple((client, frame) for client in asked))
+    dropped = following.dropped
+    signed = [m.SurvivorSignature(client, signatures[client]) for client in sorted(signatures)]
+    if not state.graph.sparse:
+        frame = m.CODEC.encode(state.session, m.UnmaskingRequest(survivors, dropped, tuple(signed)))
+        return ServerStep(following, to_all(asked, frame))
+
+    def request(client: int) -> bytes:
+        near = set(state.graph.build().holders(client))
+        around = tuple(entry for entry in signed if entry.client in near)
+        return m.CODEC.encode(state.session, m.UnmaskingRequest(survivors, dropped, around))
+
+    return ServerStep(following, Outbound(asked, request))
 
 
 def server_collect(state: states.CollectUnmasking, client: int, message: m.Unmasking) -> ServerStep:
@@ -67,22 +75,17 @@ def server_collect(state: states.CollectUnmasking, client: int, message: m.Unmas
     if client in state.answers:
         check.check_same_again(state.answers[client], message, client)
         return ServerStep(state)
-    check.check_answer(client, message, state.survivors, state.dropped)
+    check.check_answer(client, message, *state.dealers(client))
     cipher = state.terms.params.cipher_suite
     for entry in message.self_mask_shares:
-        published = _dealt(state.shared[entry.dealer], client).self_mask_share_hash
+        published = state.published(entry.dealer, client)[0]
         opened = check.share_hash(cipher, state.session, "self-mask", entry.dealer, client, entry.share)
         check.check_opening(published, opened, client, entry.dealer)
     for entry in message.mask_key_shares:
-        published = _dealt(state.shared[entry.dealer], client).mask_key_share_hash
+        published = state.published(entry.dealer, client)[1]
         opened = check.share_hash(cipher, state.session, "mask-key", entry.dealer, client, entry.share)
         check.check_opening(published, opened, client, entry.dealer)
     return ServerStep(msgspec.structs.replace(state, answers={**state.answers, client: message}))
-
-
-def _dealt(message: m.ShareKeys, holder: int) -> m.DealtShares:
-    """Find the entry for ``holder`` (entries ascend by holder)."""
-    return message.dealt[bisect_left(message.dealt, holder, key=attrgetter("holder"))]
 
 
 def server_end(state: states.CollectUnmasking) -> ServerStep:
@@ -103,15 +106,32 @@ def server_end(state: states.CollectUnmasking) -> ServerStep:
         self_masks[dealer] = check.check_secret(state.shared[dealer].self_mask_hash, found, seed, dealer)
     pairwise: list[tuple[int, int, Secret]] = []
     for dealer, shares in keys.items():
+        alive = _surviving_neighbours(state, dealer)
+        if not alive:
+            continue  # no mask of this client is left in the sum
         secret = _reconstruct(shares, threshold)
         found = None if secret is None else cipher.agreement.load(secret.reveal()).public_key()
         secret = check.check_secret(state.advertised[dealer].mask_key, found, secret, dealer)
         mask_key = cipher.agreement.load(secret.reveal())
-        for other in CompleteGraph(state.survivors).neighbours(dealer):
+        for other in alive:
             agreed = check.check_agreement(mask_key, state.advertised[other].mask_key, other)
             pairwise.append((other, dealer, masking.pairwise_seed(cipher, state.session, agreed, dealer, other)))
     opened = states.Opened(state.terms, state.session, state.survivors, state.dropped, self_masks, tuple(pairwise))
     return ServerStep(opened)
+
+
+def enough_answers(state: states.CollectUnmasking) -> bool:
+    """Tell whether every secret that is needed has a threshold of answers around its dealer."""
+    threshold, graph = state.terms.params.threshold, state.graph.build()
+    if not state.graph.sparse:
+        return len(state.answers) >= threshold
+    needed = [d for d in state.dropped if _surviving_neighbours(state, d)] + list(state.survivors)
+    return all(sum(h in state.answers for h in graph.holders(d)) >= threshold for d in needed)
+
+
+def _surviving_neighbours(state: states.CollectUnmasking, dealer: int) -> list[int]:
+    alive = set(state.survivors)
+    return [other for other in state.graph.build().neighbours(dealer) if other in alive]
 
 
 def _reconstruct(shares: Mapping[int, bytes], threshold: int) -> Secret | None:

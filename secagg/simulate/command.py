@@ -17,13 +17,15 @@ def simulate_command(
     clients: Annotated[int, typer.Option(help="Number of clients.")] = 10,
     dim: Annotated[int, typer.Option(help="Coordinates of the synthetic update.")] = 100_000,
     bits: Annotated[int, typer.Option(help="Quantization bits, 1 to 32.")] = 8,
-    protocol: Annotated[str, typer.Option(help="Protocol: secagg.")] = "secagg",
+    protocol: Annotated[
+        str, typer.Option(help="Protocol: secagg (complete graph) or secagg+ (few neighbours).")
+    ] = "secagg",
     dropout: Annotated[float, typer.Option(help="Clients that drop out: below 1 a fraction, else a count.")] = 0.0,
     phase: Annotated[
         str,
         typer.Option(
-            help="Phase they do not complete: advertise-keys, share-keys, masked-input, consistency-check (active "
-            "adversary), unmasking, or mixed."
+            help="Phase they do not complete: advertise-keys, reveal-randomness (secagg+), share-keys, masked-input, "
+            "consistency-check (active adversary), unmasking, or mixed."
         ),
     ] = "masked-input",
     corrupt: Annotated[int, typer.Option(help="Clients assumed to collude with the server.")] = 1,
@@ -44,7 +46,7 @@ def simulate_command(
         clients=clients,
         dim=dim,
         bits=bits,
-        protocol=protocol,
+        protocol=protocol,  # type: ignore[arg-type]  # Simulation refuses other words
         dropout=dropout,
         phase=phase,
         corrupt=corrupt,

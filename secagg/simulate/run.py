@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import quant
-from protocols.pairwise import Phase
-from protocols.pairwise.params import NO_ROSTER, Adversary
+from protocols.pairwise import Phase, finder
+from protocols.pairwise.params import NO_ROSTER, Adversary, Protocol
 from secagg.config import RoundConfig
 from secagg.errors import UsageError
-from secagg.inprocess import PHASES, InProcessRound, Observer, simulated_identities
+from secagg.inprocess import InProcessRound, Observer, round_phases, simulated_identities
 from secagg.record import RoundRecord
 from secagg.session import ClientSession, Contribution, Opened
 
@@ -30,7 +30,7 @@ class Simulation:
         clients: number of clients.
         dim: coordinates of the synthetic vectors.
         bits: quantization bits, 1 to 32.
-        protocol: ``"secagg"``.
+        protocol: ``"secagg"`` (complete graph) or ``"secagg+"`` (as few neighbours as are safe).
         dropout: clients that drop out: below 1 a fraction of them, else a count.
         phase: the phase that they do not complete, or ``"mixed"`` for all phases in turn.
         corrupt: clients assumed to collude with the server.
@@ -46,7 +46,7 @@ class Simulation:
     clients: int = 10
     dim: int = 100_000
     bits: int = 8
-    protocol: str = "secagg"
+    protocol: Protocol = "secagg"
     dropout: float = 0.0
     phase: str = Phase.MASKED_INPUT.value
     corrupt: int = 1
@@ -57,8 +57,8 @@ class Simulation:
 
     def __post_init__(self) -> None:
         """Refuse at construction."""
-        if self.protocol != "secagg":
-            raise UsageError(f"unknown protocol {self.protocol!r}; known is secagg")
+        if self.protocol not in ("secagg", "secagg+"):
+            raise UsageError(f"unknown protocol {self.protocol!r}; known are secagg and secagg+")
         if self.adversary not in ("curious", "active"):
             raise UsageError(f"unknown adversary {self.adversary!r}; known are curious and active")
         if self.dim < 1:
@@ -75,14 +75,16 @@ class Simulation:
     @property
     def phases(self) -> tuple[str, ...]:
         """The phases of this round."""
-        return tuple(name for name in PHASES if self.adversary == "active" or name != Phase.CONSISTENCY_CHECK.value)
+        return round_phases(self.adversary, sparse=self.protocol == "secagg+" and self.clients >= finder.COMPLETE_BELOW)
 
     def dropouts(self) -> dict[int, str]:
         """Choose who drops out, by the seed."""
         count = count_dropouts(self.dropout, self.clients)
         rng = np.random.default_rng([self.seed, 0])
         chosen = rng.permutation(np.arange(1, self.clients + 1))[:count]
-        phases = self.phases if self.phase == "mixed" else (self.phase,)
+        phases: tuple[str, ...] = (self.phase,)
+        if self.phase == "mixed":  # a part of the joint seed that is not revealed ends the round: not in the mix
+            phases = tuple(name for name in self.phases if name != Phase.REVEAL_RANDOMNESS.value)
         return {int(client): phases[i % len(phases)] for i, client in enumerate(chosen)}
 
 
@@ -127,6 +129,8 @@ def simulate(simulation: Simulation, *, view: bool = False, observe: Observer | 
         adversary=simulation.adversary,
         roster=NO_ROSTER if roster is None else roster.hash(),
         colluders=simulation.corrupt,
+        protocol=simulation.protocol,
+        tolerated_dropouts=max(len(simulation.dropouts()), math.ceil(simulation.clients / 20)),
     )
     in_process = InProcessRound(
         config,
@@ -168,7 +172,7 @@ def to_json(done: Simulated) -> dict[str, Any]:
         "dim": simulation.dim,
         "bits": simulation.bits,
         "modulus_bits": record.field_bits,
-        "degree": simulation.clients - 1,
+        "degree": done.config.params.degree or simulation.clients - 1,
         "threshold": record.threshold,
         "exact": record.exact,
         "dropout": len(simulation.dropouts()),

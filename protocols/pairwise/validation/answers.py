@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from protocols.pairwise.messages import MaskedInput, Unmasking
 from protocols.pairwise.params import RoundParams, VectorSpec
 from protocols.pairwise.validation.rules import Rule, refuse
-from protocols.primitives import bitpack
+from protocols.primitives import bitpack, residues
 from protocols.secret import Secret
 
 
@@ -46,6 +46,10 @@ def check_chunk(
     padding = -length * spec.bits % 8
     if padding and chunk.payload[-1] >> (8 - padding):
         refuse(Rule.CHUNK_FITS, f"client {client} sent a chunk whose padding is not zero", client)
+    if not residues.is_power_of_two(spec.modulus):
+        values = bitpack.unpack(chunk.payload, length, spec.bits)
+        if int(values.max()) >= spec.modulus:
+            refuse(Rule.CHUNK_FITS, f"client {client} sent a residue that is not below {spec.modulus}", client)
 
 
 def check_answer(client: int, answer: Unmasking, survivors: Sequence[int], dropped: Sequence[int]) -> None:

@@ -1,10 +1,10 @@
-"""Rules C10 to C14, C27 and S4: the key directory."""
+"""Rules C10 to C14, C27, C28, S4 and S11: the key directory and the joint seed."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from protocols.pairwise.messages import AdvertisedKeys, AdvertiseKeys
+from protocols.pairwise.messages import AdvertisedKeys, AdvertiseKeys, RevealedPart
 from protocols.pairwise.params import LocalPolicy, Roster, RoundParams
 from protocols.pairwise.validation.rules import Rule, ascending, refuse, signed
 from protocols.primitives.key_agreement import AgreementError
@@ -20,17 +20,17 @@ def check_directory_ids(params: RoundParams, directory: Sequence[AdvertisedKeys]
 
 def check_own_entry(directory: Sequence[AdvertisedKeys], client: int, advertised: AdvertiseKeys) -> None:
     """C11: this client's own keys stand in the directory as it sent them."""
-    own = AdvertisedKeys(client, advertised.enc_key, advertised.mask_key, advertised.signature)
+    own = AdvertisedKeys(client, advertised.enc_key, advertised.mask_key, advertised.commitment, advertised.signature)
     if own not in directory:
         refuse(Rule.DIRECTORY_OWN_ENTRY, "the key directory leaves this client out or changes its keys")
 
 
 def check_directory_size(params: RoundParams, directory: Sequence[AdvertisedKeys]) -> None:
     """C12."""
-    if len(directory) < params.threshold:
+    if len(directory) < params.least_survivors:
         refuse(
             Rule.DIRECTORY_LARGE_ENOUGH,
-            f"{len(directory)} clients advertised keys, fewer than the threshold {params.threshold}",
+            f"{len(directory)} clients advertised keys, fewer than the {params.least_survivors} that must stay",
         )
 
 
@@ -47,7 +47,7 @@ def check_directory_signatures(
     """C14: with a roster every other entry is signed by its member; without one there are no signatures."""
     for entry in directory:
         if entry.client != client:
-            keys = AdvertiseKeys(entry.enc_key, entry.mask_key, entry.signature)
+            keys = AdvertiseKeys(entry.enc_key, entry.mask_key, entry.commitment, entry.signature)
             if not advertised_keys_signed(params, policy.roster, entry.client, keys):
                 refuse(
                     Rule.DIRECTORY_SIGNED,
@@ -58,7 +58,7 @@ def check_directory_signatures(
 
 def advertised_keys_signed(params: RoundParams, roster: Roster | None, client: int, keys: AdvertiseKeys) -> bool:
     """Tell whether ``keys`` carry the signature that this round asks for."""
-    statement = (params.hash(), client, keys.enc_key, keys.mask_key)
+    statement = (params.hash(), client, keys.enc_key, keys.mask_key, keys.commitment)
     return signed(params, roster, client, keys.signature, "advertise-keys", statement)
 
 
@@ -83,5 +83,40 @@ def check_advertised_keys(
             probe.agree(key)
         except AgreementError as error:
             refuse(Rule.KEYS_ACCEPTABLE, f"client {client} advertised a {error}", client)
+    if len(keys.commitment) != (32 if params.commits else 0):
+        refuse(
+            Rule.KEYS_ACCEPTABLE, f"client {client} committed to no part of the joint seed, or to one too many", client
+        )
     if not advertised_keys_signed(params, roster, client, keys):
         refuse(Rule.KEYS_ACCEPTABLE, f"the keys of client {client} are not signed as this round asks", client)
+
+
+# -- joint randomness ----------------------------------------------------------------------------------------------
+
+
+def part_commitment(params: RoundParams, client: int, part: bytes) -> bytes:
+    """Hash a client's 32-byte part of the joint seed; the hash hides and binds it."""
+    return params.cipher_suite.hash("joint-commitment", params.hash(), client, part)
+
+
+def check_parts(params: RoundParams, commitments: Mapping[int, bytes], parts: Sequence[RevealedPart]) -> None:
+    """C28: everybody in the directory revealed exactly the part it had committed to."""
+    if [entry.client for entry in parts] != list(commitments):
+        refuse(Rule.RANDOMNESS_AS_COMMITTED, "parts of the joint seed are missing, repeated or invented")
+    for entry in parts:
+        if part_commitment(params, entry.client, entry.part) != commitments[entry.client]:
+            refuse(
+                Rule.RANDOMNESS_AS_COMMITTED,
+                f"client {entry.client} revealed another part of the joint seed than it had committed to",
+                entry.client,
+            )
+
+
+def check_part(params: RoundParams, commitment: bytes, client: int, part: bytes) -> None:
+    """S11: the same, at the server, for one client."""
+    if part_commitment(params, client, part) != commitment:
+        refuse(
+            Rule.PART_AS_COMMITTED,
+            f"client {client} revealed another part of the joint seed than it had committed to",
+            client,
+        )

@@ -1,13 +1,14 @@
-"""Rules C1 to C9: the round that the server proposes, against the client's own policy."""
+"""Rules C1 to C9 and C30: the round that the server proposes, against the client's own policy."""
 
 from __future__ import annotations
 
+from protocols.pairwise import finder
 from protocols.pairwise.params import MIN_HIDDEN_INPUTS, LocalPolicy, RoundParams, threshold_against_server
 from protocols.pairwise.validation.rules import Rule, refuse
 
 
 def check_params(params: RoundParams, policy: LocalPolicy, client: int) -> None:
-    """Rules C1 to C9: the round that the server proposes is one that this client accepts."""
+    """Rules C1 to C9 and C30: the round that the server proposes is one that this client accepts."""
     check_suite(params, policy)
     check_cohort(params, policy)
     check_threshold(params, policy)
@@ -17,6 +18,7 @@ def check_params(params: RoundParams, policy: LocalPolicy, client: int) -> None:
     check_roster(params, policy)
     check_upload(params, policy)
     check_task(params, policy)
+    check_attempts(params, policy)
 
 
 def check_suite(params: RoundParams, policy: LocalPolicy) -> None:
@@ -36,28 +38,55 @@ def check_cohort(params: RoundParams, policy: LocalPolicy) -> None:
 
 def check_threshold(params: RoundParams, policy: LocalPolicy) -> None:
     """C3: no lower than the policy's own minimum, and safe for the adversary class and its colluders."""
-    if params.threshold < policy.min_threshold:
+    if params.least_survivors < policy.min_threshold:
         refuse(
             Rule.THRESHOLD_SAFE,
-            f"threshold {params.threshold} is below {policy.min_threshold}, the least that the local policy accepts",
+            f"{params.least_survivors} inputs may be opened; the local policy asks for at least {policy.min_threshold}",
         )
-    safe = threshold_against_server(len(params.clients), params.adversary, policy.colluders)
+    holders, corrupt = len(params.clients), policy.colluders
+    if params.sparse:
+        holders, corrupt = params.degree + 1, _check_sparse(params, policy)
+    safe = threshold_against_server(holders, params.adversary, corrupt)
     if params.threshold < safe:
         refuse(
             Rule.THRESHOLD_SAFE,
-            f"threshold {params.threshold} of {len(params.clients)} falls to {policy.colluders} colluders and an "
-            f"{params.adversary} server; at least {safe} is needed",
+            f"threshold {params.threshold} of {holders} falls to {corrupt} colluders and an {params.adversary} server; "
+            f"at least {safe} is needed",
         )
+
+
+def _check_sparse(params: RoundParams, policy: LocalPolicy) -> int:
+    """Check that a sparse graph stays connected, and return the most corrupt neighbours that any client has."""
+    bits = finder.graph_bits(policy.sigma, policy.max_attempts)
+    clients, least = len(params.clients), params.least_survivors
+    if not policy.colluders < least:
+        refuse(Rule.THRESHOLD_SAFE, f"{policy.colluders} colluders among {least} survivors leave nobody to hide among")
+    # Against an active server rule C29 looks at the survivors themselves, whatever made the others drop out.
+    if params.adversary == "curious":
+        removed = policy.colluders + clients - least
+        if finder.connectivity_bits(clients, removed, params.degree) < bits:
+            refuse(
+                Rule.THRESHOLD_SAFE,
+                f"a graph of degree {params.degree} may fall apart when {removed} of {clients} clients are corrupt or "
+                "gone; a larger degree is needed",
+            )
+    return finder.most_marked(least, policy.colluders, params.degree, bits)
+
+
+def check_attempts(params: RoundParams, policy: LocalPolicy) -> None:
+    """C30: a server that may try again and again chooses among as many joint seeds."""
+    if params.commits and params.attempt >= policy.max_attempts:
+        refuse(Rule.ATTEMPTS_FEW, f"attempt {params.attempt + 1}; the local policy allows {policy.max_attempts}")
 
 
 def check_hidden_inputs(params: RoundParams, policy: LocalPolicy) -> None:
     """C4: an opened sum hides at least two inputs from whoever knows c of them."""
     curious = max(policy.colluders, 1)
-    if params.threshold - curious < MIN_HIDDEN_INPUTS:
+    if params.least_survivors - curious < MIN_HIDDEN_INPUTS:
         refuse(
             Rule.INPUTS_HIDDEN,
-            f"a sum of {params.threshold} inputs shows those of the honest to {curious} curious; "
-            f"the threshold must be at least {curious + MIN_HIDDEN_INPUTS}",
+            f"a sum of {params.least_survivors} inputs shows those of the honest to {curious} curious; "
+            f"at least {curious + MIN_HIDDEN_INPUTS} must survive",
         )
 
 

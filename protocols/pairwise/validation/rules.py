@@ -43,6 +43,12 @@ class Rule(Enum):
     SURVIVORS_SIGNED = "C25"
     SURVIVORS_OR_DROPPED = "C26"
     KEY_CONTRIBUTORY = "C27"
+    RANDOMNESS_AS_COMMITTED = "C28"
+    SURVIVORS_CONNECTED = "C29"
+    ATTEMPTS_FEW = "C30"
+    ONE_CONTRIBUTION = "C31"
+    ONE_ANSWER = "C32"
+    COHORTS_APART = "C33"
 
     SENDER_INVITED = "S1"
     IN_PHASE = "S2"
@@ -54,6 +60,7 @@ class Rule(Enum):
     ANSWER_COMPLETE = "S8"
     OPENING_AS_PUBLISHED = "S9"
     SECRET_AS_ADVERTISED = "S10"
+    PART_AS_COMMITTED = "S11"
 
 
 def refuse(rule: Rule, reason: str, culprit: int | None = None) -> NoReturn:

@@ -18,10 +18,10 @@ def check_shared_ids(directory: Collection[int], shared: Sequence[int], client: 
 
 def check_shared_size(params: RoundParams, shared: Sequence[int]) -> None:
     """C16."""
-    if len(shared) < params.threshold:
+    if len(shared) < params.least_survivors:
         refuse(
             Rule.SHARED_LARGE_ENOUGH,
-            f"{len(shared)} clients shared keys, fewer than the threshold {params.threshold}",
+            f"{len(shared)} clients shared keys, fewer than the {params.least_survivors} that must stay",
         )
 
 

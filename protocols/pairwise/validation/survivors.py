@@ -1,9 +1,11 @@
-"""Rules C21 to C26 and S7: who survived, and what may be opened."""
+"""Rules C21 to C26, C29 and S7: who survived, and what may be opened."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from protocols.pairwise import finder
+from protocols.pairwise.graph import GraphSpec, HararyGraph
 from protocols.pairwise.messages import SurvivorSignature
 from protocols.pairwise.params import LocalPolicy, Roster, RoundParams
 from protocols.pairwise.validation.rules import Rule, ascending, refuse, signed
@@ -14,13 +16,34 @@ def check_survivors(params: RoundParams, shared: Collection[int], survivors: Seq
     """C21 to C23: U3 ascends and lies in U2, reaches the threshold, and holds this client."""
     if not ascending(survivors) or not set(survivors) <= set(shared):
         refuse(Rule.SURVIVOR_IDS, "the survivor list repeats, reorders or invents clients")
-    if len(survivors) < params.threshold:
+    if len(survivors) < params.least_survivors:
         refuse(
             Rule.SURVIVORS_ENOUGH,
-            f"{len(survivors)} survivors, fewer than the threshold {params.threshold}: nothing may be opened",
+            f"{len(survivors)} survivors, fewer than {params.least_survivors}: nothing may be opened",
         )
     if client not in survivors:
         refuse(Rule.SURVIVOR_SELF, "the survivor list leaves out this client, which has sent its input")
+
+
+def check_connected(params: RoundParams, policy: LocalPolicy, graph: GraphSpec, survivors: Collection[int]) -> None:
+    """C29: the honest survivors of a sparse graph are connected, whoever the server let drop out.
+
+    An active server sees the graph before it says who dropped out, and could cut a victim off by naming its
+    neighbours. Any k/2 in a row on the ring must therefore keep more survivors than there can be corrupt among them:
+    then every such run holds an honest survivor, and the honest survivors form a connected ring.
+    """
+    built = graph.build()
+    if params.adversary == "curious" or not isinstance(built, HararyGraph):
+        return
+    bits = finder.graph_bits(policy.sigma, policy.max_attempts)
+    corrupt = finder.most_marked(len(graph.clients), policy.colluders, graph.degree // 2, bits)
+    kept = built.fewest_in_a_run(survivors)
+    if kept <= corrupt:
+        refuse(
+            Rule.SURVIVORS_CONNECTED,
+            f"a run of {graph.degree // 2} neighbours keeps {kept} survivors, of which {corrupt} may be corrupt: "
+            "somebody could be cut off",
+        )
 
 
 def check_partition(shared: Collection[int], survivors: Sequence[int], dropped: Sequence[int]) -> None:
@@ -42,13 +65,16 @@ def check_survivor_signatures(
     params: RoundParams,
     policy: LocalPolicy,
     statement: tuple[Context, ...],
-    survivors: Collection[int],
+    electorate: Collection[int],
     signatures: Sequence[SurvivorSignature],
 ) -> None:
-    """C25: at least t survivors signed the same session, model and survivor list; without a roster nobody did."""
+    """C25: at least t of the surviving neighbours and oneself signed the same session, model and survivor list.
+
+    In a round without a roster there are no signatures at all.
+    """
     signers = [entry.client for entry in signatures]
     needed = params.threshold if params.adversary == "active" else 0
-    if not ascending(signers) or not set(signers) <= set(survivors) or len(signers) < needed:
+    if not ascending(signers) or not set(signers) <= set(electorate) or len(signers) < needed:
         refuse(Rule.SURVIVORS_SIGNED, f"fewer than {needed} survivors signed the survivor list, or others did")
     for entry in signatures:
         if not signed(params, policy.roster, entry.client, entry.signature, "survivors", statement):

@@ -1,0 +1,156 @@
+"""What a client remembers from round to round, so that nothing is said twice differently.
+
+A round's state dies with the round, and a restored backup does not know what was said since. The ledger does: it is
+written before anything leaves, is never rolled back (keep it out of backups, or restore it from no earlier than the
+last receipt), and holds no secret. Rules C30 to C33 are checked against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from protocols.pairwise.params import LocalPolicy, RoundParams
+from protocols.pairwise.validation.rules import Rule, refuse
+
+Said = Literal["keys", "input", "answer"]
+
+
+class Participation(msgspec.Struct, frozen=True):
+    """One thing that a client said.
+
+    Attributes:
+        said: ``"keys"`` when a round began, ``"input"`` before the masked input left, ``"answer"`` before the shares.
+        study: name of the study.
+        round_index: number of the round.
+        attempt: number of the try at it.
+        task: hash of what lies above the protocol.
+        model_hash: hash of the model trained (32 zero bytes with ``"keys"``: it is not known yet).
+        data_version: the client's own name for the state of its data.
+        session: session id (32 zero bytes with ``"keys"``).
+        members: the survivors with ``"answer"``, else the invited clients.
+    """
+
+    said: Said
+    study: str
+    round_index: int
+    attempt: int
+    task: bytes
+    model_hash: bytes
+    data_version: str
+    session: bytes
+    members: tuple[int, ...]
+
+
+class Ledger(Protocol):
+    """An append-only list. ``append`` returns only when the entry will survive a crash."""
+
+    def entries(self) -> Sequence[Participation]:
+        """Return all entries, oldest first."""
+        ...
+
+    def append(self, entry: Participation) -> None:
+        """Add one entry, durably."""
+        ...
+
+
+class MemoryLedger:
+    """A ledger for one process: what it remembers dies with it."""
+
+    def __init__(self) -> None:
+        self._entries: list[Participation] = []
+
+    def entries(self) -> Sequence[Participation]:
+        """Return all entries, oldest first."""
+        return self._entries
+
+    def append(self, entry: Participation) -> None:
+        """Add one entry."""
+        self._entries.append(entry)
+
+
+NOTHING = bytes(32)
+
+
+def begin(ledger: Ledger, params: RoundParams, policy: LocalPolicy, data_version: str) -> None:
+    """Record that a round begins (rule C30: at most ``max_attempts`` of them for one round of a study).
+
+    Attempts are counted here and not taken from the server's number, which it could repeat.
+    """
+    tries = [e for e in ledger.entries() if e.said == "keys" and _round(e) == (params.study, params.round_index)]
+    if len(tries) >= policy.max_attempts:
+        refuse(
+            Rule.ATTEMPTS_FEW,
+            f"round {params.round_index} of study {params.study!r} was tried {len(tries)} times; the local policy "
+            f"allows {policy.max_attempts}",
+        )
+    ledger.append(_entry("keys", params, NOTHING, data_version, NOTHING, params.clients))
+
+
+def contribute(ledger: Ledger, params: RoundParams, session: bytes, model_hash: bytes, data_version: str) -> None:
+    """Record that an input is about to leave (rule C31: one contribution per study, round and model).
+
+    A second one, over another cohort or under other masks, would let the server subtract the two sums.
+    """
+    for entry in ledger.entries():
+        if entry.said == "input" and (*_round(entry), entry.model_hash) == (
+            params.study,
+            params.round_index,
+            model_hash,
+        ):
+            refuse(
+                Rule.ONE_CONTRIBUTION,
+                f"this client has already sent an input for round {params.round_index} of study {params.study!r} and "
+                "this model: resend those bytes, or leave the round",
+            )
+    ledger.append(_entry("input", params, model_hash, data_version, session, params.clients))
+
+
+def answer(
+    ledger: Ledger,
+    params: RoundParams,
+    policy: LocalPolicy,
+    session: bytes,
+    model_hash: bytes,
+    data_version: str,
+    survivors: tuple[int, ...],
+) -> tuple[str, ...]:
+    """Record that shares are about to leave, and return warnings.
+
+    Rule C32: one answer per session. Rule C33: the same query (task, model, data) is not answered over two cohorts
+    that differ by fewer than ``min_cohort_difference`` members, whose sums would show those members. Across training
+    rounds the model differs and so does the query; a small difference of cohorts is then only warned about.
+    """
+    warnings = []
+    for entry in ledger.entries():
+        if entry.said != "answer":
+            continue
+        if entry.session == session and entry.members != survivors:
+            refuse(Rule.ONE_ANSWER, "this client has already answered this session, for other survivors")
+        difference = len(set(entry.members) ^ set(survivors))
+        if not 0 < difference < policy.min_cohort_difference:
+            continue
+        if (entry.task, entry.model_hash, entry.data_version) == (params.task, model_hash, data_version):
+            refuse(
+                Rule.COHORTS_APART,
+                f"the same query was answered over a cohort that differs by {difference} members; the local policy "
+                f"asks for at least {policy.min_cohort_difference}",
+            )
+        if entry.study == params.study:
+            warnings.append(f"the cohort differs from that of round {entry.round_index} by {difference} members")
+    ledger.append(_entry("answer", params, model_hash, data_version, session, survivors))
+    return tuple(warnings)
+
+
+def _round(entry: Participation) -> tuple[str, int]:
+    return entry.study, entry.round_index
+
+
+def _entry(
+    said: Said, params: RoundParams, model_hash: bytes, data_version: str, session: bytes, members: tuple[int, ...]
+) -> Participation:
+    return Participation(
+        said, params.study, params.round_index, params.attempt, params.task, model_hash, data_version, session, members
+    )
