@@ -124,7 +124,8 @@ def _numbered(
     by_client = dict(updates) if isinstance(updates, Mapping) else dict(enumerate(updates, start=1))
     if not by_client:
         raise UsageError("there are no updates to aggregate")
-    if not all(isinstance(client, int) and 1 <= client < 1 << 16 for client in by_client):
+    ids: list[object] = list(by_client)
+    if not all(isinstance(client, int) and 1 <= client < 1 << 16 for client in ids):
         raise UsageError("updates are keyed by client ids, integers from 1 to 65535")
     return dict(sorted(by_client.items()))
 

@@ -48,7 +48,7 @@ class RoundConfig:
         joint_randomness: make a random seed together, for the layers above.
 
     Raises:
-        UsageError: ids that are not distinct.
+        UsageError: no clients, or ids that are not distinct.
         quant.QuantError: quantization that cannot be used, or that this cohort overflows.
         protocols.ParameterError: a cohort or threshold that makes no protocol.
     """
@@ -71,6 +71,8 @@ class RoundConfig:
 
     def __post_init__(self) -> None:
         """Refuse at construction: build everything once."""
+        if not self.clients:
+            raise UsageError("there are no clients in this round")
         if len(set(self.clients)) != len(self.clients):
             raise UsageError("client ids must be distinct")
         object.__setattr__(self, "clients", tuple(sorted(self.clients)))

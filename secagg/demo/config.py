@@ -92,7 +92,7 @@ class DemoConfig:
         if self.seed < 0:
             raise UsageError(f"seed {self.seed} is negative: choose 0 or more")
         if self.range is not None and not (math.isfinite(self.range) and self.range > 0):
-            raise UsageError(f"a grid cannot reach from -{self.range} to {self.range}: choose a positive number")
+            raise UsageError(f"a grid range of {self.range:g} cannot be used: choose a positive number")
         self._check_dropout()
 
     def _check_dropout(self) -> None:

@@ -80,6 +80,19 @@ def test_declared_bias_bounds_the_mean_over_all_coins(share, levels_and_bound):
     assert abs(mean - Fraction(x)) <= Fraction(grid.max_bias)
 
 
+@pytest.mark.parametrize("levels", [2**32, 2**32 - 1, 2**26 + 1, 4096])
+def test_the_very_end_of_the_range_does_not_wrap(levels, rng):
+    overshoots = 0
+    for bound in rng.uniform(0.5, 2, 500).tolist():
+        grid = UniformGrid(levels, bound)
+        overshoots += bound * (((levels - 1) / 2) / bound) > (levels - 1) / 2
+        for stream in STREAMS[:2]:
+            low, high = grid.encode(np.array([-bound, bound]), stream).tolist()
+            assert low in (0, 1)  # exact up to 2^18 levels; beyond, the bias of 2^-49 may show in one coin of many
+            assert high in (levels - 2, levels - 1)
+    assert overshoots or levels < 2**32 - 1  # these would wrap around, were the scale not rounded down
+
+
 @pytest.mark.parametrize("levels", [2, 3, 255, 4096])
 @pytest.mark.parametrize("x", [0.0, 0.3, -0.7501, 0.9999])
 def test_stochastic_encoding_is_unbiased_over_a_million_draws(levels, x):

@@ -56,6 +56,20 @@ def test_sizes(width, dim):
     assert len(set(homes)) == dim
 
 
+def test_the_format_is_pinned():
+    # Sites and server of different versions must agree on who sits where.
+    assert BLOCK == 8192
+    layout = LaneLayout(BLOCK * 4 + 6, 16)
+    packed = layout.pack(np.arange(layout.dim) % 65521)
+    assert [f"{lane:016x}" for lane in packed[[0, 1, -3, -2, -1]].tolist()] == [
+        "6000400020000000",
+        "6001400120010001",
+        "7fff5fff3fff1fff",
+        "0000800480028000",
+        "0000800580038001",
+    ]
+
+
 def test_waste_of_the_usual_widths():
     assert [round(LaneLayout(10**6, width).waste, 3) for width in (8, 14, 16, 20, 32)] == [0, 0.125, 0, 0.063, 0]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from protocols.pairwise.advertise_keys import session_id
 from protocols.primitives import aead, bitpack, shamir
 from tests.support.cohort import MODEL, Cohort, Vectors, identity
 from tests.support.entropy import InsecureSeededEntropy
-from tests.support.network import Network, read_frame
+from tests.support.network import read_frame
 
 Shares = dict[int, dict[int, int]]
 """Dealer to holder to share."""
@@ -216,37 +216,34 @@ class Attacker:
             agreed = self.cipher.agreement.load(self.mask_secret(peer)).agree(self.advertised[victim].mask_key)
         return masking.pairwise_seed(self.cipher, self.session(victim), agreed, victim, peer)
 
-    def recover(self, victim: int, *, without: Sequence[int] = ()) -> Vectors:
-        """The victim's own input, from its masked input and all its masks.
+    def recover(self, victim: int) -> Vectors:
+        """The victim's own input, from its masked input and all its masks."""
+        return self.unmask(victim, [masking.self_mask(victim, self.self_mask_seed(victim)), *self.pairwise(victim)])
 
-        Args:
-            victim: whose.
-            without: peers with whom it has no mask in common.
-        """
-        terms = [masking.self_mask(victim, self.self_mask_seed(victim))]
+    def pairwise(self, victim: int) -> list[masking.MaskTerm]:
+        """All pairwise masks in the victim's masked input."""
         known = {entry.client for entry in self.directory[victim]}
-        for peer in sorted(set(self.shared[victim]) & known - {victim, *without}):
-            terms.append(masking.pairwise_mask(victim, peer, self.pairwise_seed(victim, peer)))
-        return self.unmask(self.masked[victim], terms, self.session(victim))
+        return [
+            masking.pairwise_mask(victim, peer, self.pairwise_seed(victim, peer))
+            for peer in sorted(set(self.shared[victim]) & known - {victim})
+        ]
 
     def recover_sum(self, survivors: Sequence[int], dropped: Sequence[int]) -> Vectors:
-        """The sum over ``survivors``, by the protocol's own arithmetic."""
-        total = {
-            spec.name: np.sum([self.masked[client][spec.name] for client in survivors], axis=0, dtype=np.uint64)
-            for spec in self.params.vectors
-        }
-        terms = [masking.self_mask(client, self.self_mask_seed(client)) for client in survivors]
-        for lost in dropped:
-            for client in survivors:
-                terms.append(masking.pairwise_mask(client, lost, self.pairwise_seed(client, lost)))
-        return self.unmask(total, terms, self.session(survivors[0]))
+        """The sum over ``survivors``: self masks and masks with the dropped come off, the others had better cancel."""
+        total = {spec.name: np.zeros(spec.length, dtype=np.uint64) for spec in self.params.vectors}
+        for client in survivors:
+            terms = [masking.self_mask(client, self.self_mask_seed(client))]
+            terms += [masking.pairwise_mask(client, lost, self.pairwise_seed(client, lost)) for lost in dropped]
+            for name, values in self.unmask(client, terms).items():
+                total[name] += values
+        return {spec.name: total[spec.name] & np.uint64(spec.modulus - 1) for spec in self.params.vectors}
 
-    def unmask(self, values: Vectors, terms: Sequence[masking.MaskTerm], session: bytes) -> Vectors:
-        """Take masks off."""
-        context = masking.MaskContext(self.cipher, session, MODEL)
+    def unmask(self, client: int, terms: Sequence[masking.MaskTerm]) -> Vectors:
+        """Take masks off the masked input of ``client``."""
+        context = masking.MaskContext(self.cipher, self.session(client), self.models[client])
         opened = {}
         for spec in self.params.vectors:
-            plain = values[spec.name].copy()
+            plain = self.masked[client][spec.name].copy()
             masking.add_masks(plain, spec, 0, [term.negated() for term in terms], context)
             opened[spec.name] = plain & np.uint64(spec.modulus - 1)
         return opened
@@ -316,7 +313,3 @@ def same(found: Vectors, expected: Vectors) -> None:
         raise AttackFailedError("what was computed is not the victim's vector")
 
 
-Attack = Callable[[Cohort], None]
-"""Runs against real machines: returns when the prize was won, otherwise raises what stopped it."""
-
-__all__ = ["Attack", "AttackFailedError", "Attacker", "Network", "Puppet", "relayed_entry", "same"]

@@ -1,0 +1,55 @@
+"""Every Python block of every README runs, and every command in a console block is one that the program knows."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from secagg.cli import app
+
+ROOT = Path(__file__).parents[2]
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))]
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    found = []
+    for path in READMES:
+        for number, block in enumerate(re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.DOTALL), start=1):
+            found.append((f"{path.relative_to(ROOT)}:{number}", block))
+    return found
+
+
+@pytest.mark.parametrize(("name", "block"), blocks("python"), ids=[name for name, _ in blocks("python")])
+def test_python_block_runs(name: str, block: str) -> None:
+    if not block.startswith(">>>"):
+        exec(compile(block, name, "exec"), {"__name__": "readme"})
+        return
+    test = doctest.DocTestParser().get_doctest(block, {}, name, name, 0)
+    assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
+
+
+def test_there_are_blocks_to_run() -> None:
+    assert len(blocks("python")) >= 4
+
+
+@pytest.mark.parametrize(("name", "block"), blocks("console"), ids=[name for name, _ in blocks("console")])
+def test_console_commands_exist(name: str, block: str) -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for line in block.splitlines():
+        words = shlex.split(line.removeprefix("$ "), comments=True)
+        if words[:1] == ["secagg"]:
+            options = {option for parameter in commands[words[1]].params for option in parameter.opts}
+            assert {word for word in words if word.startswith("--")} <= options, name
+        elif words[:1] == ["make"]:
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), name
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text()):
+        assert (path.parent / target).exists(), target
