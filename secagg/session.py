@@ -110,7 +110,9 @@ class ClientSession:
 
 
 def encode(config: RoundConfig, update: quant.Update, weight: int | None, entropy: Entropy) -> Contribution:
-    """Flatten, weigh, clip, round and pack one update of the round's layout.
+    """Flatten, clip, weigh, round and pack one update of the round's layout.
+
+    The clip comes before the weight, so that it bounds what a site says of one example, whatever its weight.
 
     Raises:
         quant.InputError: an update that is not finite or not of the layout, or a weight outside its bounds.
@@ -119,7 +121,7 @@ def encode(config: RoundConfig, update: quant.Update, weight: int | None, entrop
     if (weight is None) != (config.weighting is None):
         expected = "no weight (max_weight is not set)" if config.weighting is None else "a weight for every update"
         raise UsageError(f"this round takes {expected}")
-    flat = config.layout.flatten(update)
+    flat = config.codec.clip(config.layout.flatten(update))
     vectors: dict[str, NDArray[np.uint64]] = {}
     if config.weighting is not None and weight is not None:
         flat = config.weighting.apply(flat, weight)

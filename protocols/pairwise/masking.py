@@ -56,9 +56,8 @@ class MaskContext:
 
     def key(self, term: MaskTerm, spec: VectorSpec) -> bytes:
         """Derive the 32-byte stream key of ``term`` for one vector."""
-        vector = (spec.name, spec.length, str(spec.modulus))
         return self.cipher.derive(
-            term.seed.reveal(), term.usage, self.session, self.model_hash, vector, tuple(term.clients)
+            term.seed.reveal(), term.usage, self.session, self.model_hash, spec.encode(), tuple(term.clients)
         )
 
 

@@ -51,32 +51,48 @@ Adversary = Literal["curious", "active"]
 Protocol = Literal["secagg", "secagg+"]
 
 
-class VectorSpec(msgspec.Struct, frozen=True, array_like=True):
-    """A named vector of residues that every client contributes.
+class VectorSpec:
+    """A named vector of residues that every client contributes; a value, compared and hashed by its three fields.
+
+    It is no msgspec struct because MessagePack has no integer 2^64: the modulus is encoded as text (see ``encode``).
 
     Attributes:
         name: unique in the round; bound into the mask derivation.
         length: number of elements.
         modulus: a power of two from 2 to 2^64, or any other number from 3 to 2^62. Values are ``uint64``. Modulo a
             power of two, masks are added modulo 2^64 and reduced when they are packed, which is the same thing.
+
+    Raises:
+        ParameterError: what cannot be masked or sent.
     """
 
-    name: str
-    length: int
-    modulus: int
+    __slots__ = ("length", "modulus", "name")
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be masked or sent."""
-        if not self.name or len(self.name) > 64:
+    def __init__(self, name: str, length: int, modulus: int) -> None:
+        if not name or len(name) > 64:
             raise ParameterError("a vector needs a name of 1 to 64 characters")
-        if not 1 <= self.length <= MAX_LENGTH:
-            raise ParameterError(f"vector {self.name!r} has {self.length} elements; allowed are 1 to {MAX_LENGTH}")
-        largest = 1 << 64 if residues.is_power_of_two(self.modulus) else residues.MAX_MODULUS
-        if not 2 <= self.modulus <= largest:
+        if not 1 <= length <= MAX_LENGTH:
+            raise ParameterError(f"vector {name!r} has {length} elements; allowed are 1 to {MAX_LENGTH}")
+        largest = 1 << 64 if residues.is_power_of_two(modulus) else residues.MAX_MODULUS
+        if not 2 <= modulus <= largest:
             raise ParameterError(
-                f"vector {self.name!r}: modulus {self.modulus} is neither a power of two from 2 to 2^64 nor a number "
+                f"vector {name!r}: modulus {modulus} is neither a power of two from 2 to 2^64 nor a number "
                 "from 3 to 2^62"
             )
+        self.name, self.length, self.modulus = name, length, modulus
+
+    def __repr__(self) -> str:
+        return f"VectorSpec(name={self.name!r}, length={self.length}, modulus={self.modulus})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VectorSpec) and self.encode() == other.encode()
+
+    def __hash__(self) -> int:
+        return hash(self.encode())
+
+    def encode(self) -> tuple[str, int, str]:
+        """Return the form that is hashed, sent and stored."""
+        return self.name, self.length, str(self.modulus)
 
     @property
     def bits(self) -> int:
@@ -238,7 +254,22 @@ class RoundParams(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _hash(self) -> bytes:
-        return self.cipher_suite.hash("round-params", msgspec.msgpack.encode(self))
+        return self.cipher_suite.hash("round-params", msgspec.msgpack.encode(self, enc_hook=encode_field))
+
+
+def encode_field(value: Any) -> Any:
+    """Encode what msgspec does not know, for its ``enc_hook``."""
+    if isinstance(value, VectorSpec):
+        return value.encode()
+    raise NotImplementedError(f"no encoding for {type(value).__name__}")
+
+
+def decode_field(kind: type, value: Any) -> Any:
+    """Decode what ``encode_field`` encoded, for msgspec's ``dec_hook``."""
+    if kind is VectorSpec:
+        name, length, modulus = msgspec.convert(value, tuple[str, int, str])
+        return VectorSpec(name, length, int(modulus))
+    raise NotImplementedError(f"no decoding for {kind.__name__}")
 
 
 class LocalPolicy(msgspec.Struct, frozen=True):

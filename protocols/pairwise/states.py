@@ -14,7 +14,7 @@ import msgspec
 from protocols.errors import LocalProtocolError
 from protocols.pairwise import messages as m
 from protocols.pairwise.graph import GraphSpec
-from protocols.pairwise.params import LocalPolicy, Roster, RoundParams
+from protocols.pairwise.params import LocalPolicy, Roster, RoundParams, decode_field, encode_field
 from protocols.secret import Secret
 from protocols.suites import Context
 
@@ -329,16 +329,14 @@ SERVER_ADVANCES: dict[type[State], tuple[type[State], ...]] = {
 # -- snapshots -----------------------------------------------------------------------------------------------------
 
 
-def _encode_secret(value: Any) -> bytes:
-    if isinstance(value, Secret):
-        return value.reveal()
-    raise NotImplementedError(f"states hold no {type(value).__name__}")
+def _encode_secret(value: Any) -> Any:
+    return value.reveal() if isinstance(value, Secret) else encode_field(value)
 
 
 def _decode_secret(kind: type, value: Any) -> Any:
     if kind is Secret and isinstance(value, bytes):
         return Secret(value)
-    raise NotImplementedError(f"states hold no {kind.__name__}")
+    return decode_field(kind, value)
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=_encode_secret)
@@ -372,5 +370,5 @@ def restore_server(data: bytes) -> ServerState:
 def _restore(decoder: msgspec.msgpack.Decoder[Any], data: bytes) -> Any:
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, NotImplementedError, UnicodeDecodeError, OverflowError, RecursionError):
+    except (msgspec.DecodeError, NotImplementedError, OverflowError, RecursionError, ValueError):
         raise LocalProtocolError("these bytes are not a snapshot of this machine and version") from None

@@ -18,7 +18,7 @@ def check_writable(folder: Path) -> None:
         existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
         with tempfile.TemporaryFile(dir=existing):
             pass
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+    except OSError as error:
         raise UsageError(_refusal(folder, error)) from None
 
 
@@ -53,8 +53,8 @@ def write_whole(folder: Path, files: Mapping[str, str]) -> None:
             part_path.unlink(missing_ok=True)
 
 
-def _refusal(folder: Path, error: OSError | ValueError) -> str:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+def _refusal(folder: Path, error: OSError) -> str:
+    reason = error.strerror or str(error)
     return f"cannot write to {str(folder)!r} ({reason}): name a folder that can be written to with --out"
 
 

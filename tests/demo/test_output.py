@@ -15,7 +15,7 @@ def test_check_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["file", "file/below", "dangling", "dangling/below", "nul\0"])
+@pytest.mark.parametrize("name", ["file", "file/below", "dangling", "dangling/below"])
 def test_folder_that_cannot_be_is_refused(tmp_path, name):
     (tmp_path / "file").write_text("taken")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")

@@ -89,6 +89,7 @@ def test_threads_are_given_back_after_an_error():
             seen.append(torch.get_num_threads())
             raise KeyError
 
-    pytest.raises(KeyError, fail)
+    with pytest.raises(KeyError):
+        fail()
     assert seen == [1]
     assert torch.get_num_threads() == before

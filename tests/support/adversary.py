@@ -51,6 +51,7 @@ class Attacker:
         masked: the masked inputs that arrived.
         self_shares, key_shares: shares of self-mask seeds and of mask keys, by dealer and holder.
         mask_secrets: mask keys that the attacker knows without shares.
+        agreed: what a victim agrees on with a peer, where that is known without any key.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Attacker:
         self.self_shares: Shares = defaultdict(dict)
         self.key_shares: Shares = defaultdict(dict)
         self.mask_secrets: dict[int, bytes] = {}
+        self.agreed: dict[int, bytes] = {}
 
     # -- talking ---------------------------------------------------------------------------------------------------
 
@@ -210,6 +212,8 @@ class Attacker:
     def pairwise_seed(self, victim: int, peer: int) -> Secret:
         """The seed of a pair, from either end's mask key."""
         keys = {entry.client: entry.mask_key for entry in self.directory[victim]}
+        if peer in self.agreed:
+            return masking.pairwise_seed(self.cipher, self.session(victim), self.agreed[peer], victim, peer)
         try:
             agreed = self.cipher.agreement.load(self.mask_secret(victim)).agree(keys[peer])
         except AttackFailedError:

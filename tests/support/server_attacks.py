@@ -5,10 +5,8 @@ Each attack runs against real machines. It returns when it holds its prize, and 
 
 from __future__ import annotations
 
-import numpy as np
-
 from protocols import SecAggError
-from protocols.pairwise import Client, Rule
+from protocols.pairwise import Rule
 from protocols.pairwise import messages as m
 from tests.support.adversary import Attacker, AttackFailedError, Puppet, same
 from tests.support.cohort import OTHER_MODEL, Cohort, Vectors
@@ -187,7 +185,7 @@ def ask_for_pairs(cohort: Cohort, filler: tuple[int, ...]) -> None:
         attacker.hear_input(client)
     for client in cohort.ids[1:]:
         attacker.send_survivors(client, (VICTIM, client, *filler))
-        attacker.send_unmasking(client, (VICTIM, client, *filler), (), attacker.signatures.keys() & {client})
+        attacker.send_unmasking(client, (VICTIM, client, *filler), (), [client] if attacker.signatures else ())
     same(attacker.recover(VICTIM), cohort.inputs[VICTIM])
 
 
@@ -296,29 +294,27 @@ def tell_another_model(cohort: Cohort) -> None:
 # -- survivors -------------------------------------------------------------------------------------------------------
 
 
-def open_pairs(cohort: Cohort, length: int) -> None:
-    """Each client is told that only it and the victim survived, in a list stretched to ``length`` by repetition."""
+def open_pairs(cohort: Cohort, times: int) -> None:
+    """Each client is told that only it and the victim, who is named so many times, survived."""
     attacker = Attacker(cohort).reach_inputs()
-    views = {}
-    for client in cohort.ids[1:]:
-        views[client] = (VICTIM,) * (length - 1) + (client,)
-    views[VICTIM] = (VICTIM,) * length
+    views = {client: (VICTIM,) * times + (client,) for client in cohort.ids[1:]}
+    views[VICTIM] = (VICTIM,) * (times + 1 if times > 1 else 1)
     for client, survivors in views.items():
         attacker.send_survivors(client, survivors)
     for client, survivors in views.items():
         dropped = tuple(sorted(set(cohort.ids) - set(survivors)))
-        attacker.send_unmasking(client, survivors, dropped, attacker.signatures.keys() & {client})
+        attacker.send_unmasking(client, survivors, dropped, [client] if attacker.signatures else ())
     same(attacker.recover(VICTIM), cohort.inputs[VICTIM])
 
 
 def repeat_a_survivor(cohort: Cohort) -> None:
     """The survivor list reaches the threshold by naming the victim again and again."""
-    open_pairs(cohort, cohort.params.threshold)
+    open_pairs(cohort, cohort.params.threshold - 1)
 
 
 def name_few_survivors(cohort: Cohort) -> None:
     """The survivor list is honest but short."""
-    open_pairs(cohort, 2)
+    open_pairs(cohort, 1)
 
 
 def use_one_that_is_left_out(cohort: Cohort) -> None:
@@ -387,34 +383,3 @@ def call_it_dropped_and_keep_its_input(cohort: Cohort) -> None:
     attacker = Attacker(cohort).reach_inputs()
     ask_alike(attacker, cohort.ids[1:], cohort.ids[1:])
     same(attacker.unmask(VICTIM, attacker.pairwise(VICTIM)), cohort.inputs[VICTIM])
-
-
-def low_order_peers(cohort: Cohort) -> None:
-    """All peers advertise mask keys of low order: whoever reads the directory knows the victim's pairwise masks."""
-    points = [0, 1, 2**255 - 20, LOW_ORDER_8]
-    clients = cohort.clients()
-    for client, point in zip(cohort.ids[1:], points, strict=False):
-        advertise_mask_key(cohort, clients[client], point.to_bytes(32, "little"))
-    network = Network(cohort, clients=clients)
-    network.step()
-    for _, error in network.rejected:
-        raise error
-    network.until(m.Phase.UNMASKING)
-    for error in network.refusals.values():
-        raise error
-    network.server.advance()
-    attacker = Attacker(cohort, clients={})
-    attacker.overhear(network)
-    attacker.self_shares[VICTIM] = attacker.overheard_shares(network, VICTIM)
-    same(attacker.recover(VICTIM), cohort.inputs[VICTIM])
-
-
-LOW_ORDER_8 = int("00b8495f16056286fdb1329ceb8d09da6ac49ff1fae35616aeb8413b7c7aebe0"[::-1], 16) if False else 0
-
-
-def advertise_mask_key(cohort: Cohort, client: Client, mask_key: bytes) -> None:
-    """Let a malicious client advertise a mask key of its choice, signed as it should be."""
-
-
-def to_array(values: Vectors) -> np.ndarray:
-    return np.concatenate(list(values.values()))

@@ -1,0 +1,279 @@
+"""What malicious clients do, against an honest server and honest clients. Client 2 lies; client 1 is the innocent one.
+
+Each attack returns when it holds its prize, and otherwise raises whatever stopped it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+import msgspec
+import numpy as np
+
+from protocols import Secret
+from protocols.pairwise import Client, Rule
+from protocols.pairwise import messages as m
+from protocols.pairwise import validation as check
+from protocols.pairwise.steps import Status
+from protocols.primitives import shamir
+from protocols.wire import Message
+from tests.support.adversary import Attacker, AttackFailedError, same
+from tests.support.cohort import Cohort, identity
+from tests.support.network import Delivery, Network, Tamper, edit, read_frame
+from tests.support.server_attacks import VICTIM, ask_alike
+
+LIAR = 2
+LOW_ORDER = [point.to_bytes(32, "little") for point in (0, 1, 2**255 - 20)]
+"""Points of order 4, 1 and 2 on the curve or its twist, in canonical form (RFC 7748, section 6.1, has the reason)."""
+
+
+def raise_what_stopped(network: Network) -> None:
+    """Raise the first refusal on either side."""
+    for _, error in network.rejected:
+        raise error
+    for error in network.refusals.values():
+        raise error
+
+
+def expect_wrong_sum(network: Network, honest: Sequence[int]) -> None:
+    """The prize: the server accepts a sum that is not the sum of the inputs."""
+    raise_what_stopped(network)
+    opened = network.finish()
+    if all(np.array_equal(opened[name], total) for name, total in network.cohort.sum_of(honest).items()):
+        raise AttackFailedError("the sum is right")
+
+
+def expect_innocent_blamed(network: Network, dealer: int) -> None:
+    """The prize: the server ends the round with an accusation of an honest dealer."""
+    raise_what_stopped(network)
+    try:
+        network.finish()
+    except check_errors() as error:
+        if (error.rule, error.culprit) == (Rule.SECRET_AS_ADVERTISED, dealer):
+            return
+    raise AttackFailedError("nobody innocent was blamed")
+
+
+def check_errors() -> type[Exception]:
+    from protocols import RemoteProtocolError
+
+    return RemoteProtocolError
+
+
+def expect_round_lost(network: Network) -> None:
+    """The prize: one liar makes every honest client give up."""
+    for _, error in network.rejected:
+        raise error
+    honest = set(network.cohort.ids) - {LIAR}
+    if not honest <= network.refusals.keys():
+        raise AttackFailedError(f"only {sorted(network.refusals)} gave up")
+
+
+def status(network: Network) -> Status:
+    return network.server.status
+
+
+# -- keys and shares -------------------------------------------------------------------------------------------------
+
+
+def join_uninvited(cohort: Cohort) -> None:
+    """A client that nobody invited takes part. The prize: its input is in the sum."""
+    network = Network(cohort)
+    network.step()
+    raise_what_stopped(network)
+    network.until(m.Phase.UNMASKING)
+    raise_what_stopped(network)
+    same(network.finish(), cohort.sum_of(cohort.ids))
+
+
+def advertise_low_order_keys(cohort: Cohort) -> None:
+    """All the victim's peers advertise mask keys of low order, and tell the server nothing.
+
+    The prize: whoever sees the directory knows the victim's pairwise masks, so a curious server reads its input.
+    """
+    clients = cohort.clients()
+    for peer, key in zip(cohort.ids[1:], LOW_ORDER, strict=True):
+        advertise(clients[peer], clients[peer].state.advertised.enc_key, key)
+    server = cohort.server()
+    for client, machine in clients.items():
+        server.receive(client, machine.start())
+    attacker = Attacker(cohort, clients=clients).reach_inputs()
+    ask_alike(attacker, cohort.ids, cohort.ids)
+    attacker.agreed = dict.fromkeys(cohort.ids[1:], bytes(32))
+    same(attacker.recover(VICTIM), cohort.inputs[VICTIM])
+
+
+def advertise(client: Client, enc_key: bytes, mask_key: bytes) -> None:
+    """Let a malicious client advertise keys of its choice, signed as the round asks."""
+    me = client.state.me
+    signature = me.sign("advertise-keys", me.params.hash(), me.client, enc_key, mask_key)
+    keys = m.AdvertiseKeys(enc_key, mask_key, signature)
+    client.state = msgspec.structs.replace(client.state, advertised=keys)
+
+
+def deal_to_some(cohort: Cohort) -> None:
+    """The liar deals no share to the others. The prize: the server takes that for a dealing, and all others give up."""
+    change = edit(m.ShareKeys, lambda dealt: m.ShareKeys(dealt.self_mask_hash, dealt.dealt[1:2]), client=LIAR)
+    network = Network(cohort, tampers=[change])
+    network.step()
+    network.step()
+    for _, error in network.rejected:
+        raise error
+    network.step()
+    expect_round_lost(network)
+
+
+def publish_another_share(cohort: Cohort) -> None:
+    """The liar deals the victim a share other than the published one. The prize: the victim is blamed for it."""
+    network = Network(cohort, tampers=[change_dealt(VICTIM, self_mask_share_hash=sha256(b"another").digest())])
+    network.until(m.Phase.UNMASKING)
+    for error in network.refusals.values():
+        raise error
+    blamed = [error for client, error in network.rejected if error.rule is Rule.OPENING_AS_PUBLISHED]
+    if [error.culprit for error in blamed] != [VICTIM]:
+        raise AttackFailedError("the victim was not blamed")
+
+
+def change_dealt(holder: int, *, seed_hash: bytes | None = None, self_mask_share_hash: bytes | None = None) -> Tamper:
+    """Let the liar publish other hashes, signed by it where the round asks for that."""
+
+    def tamper(delivery: Delivery) -> list[bytes]:
+        session, message = read_frame(delivery.frame)
+        if not isinstance(message, m.ShareKeys) or delivery.client != LIAR:
+            return [delivery.frame]
+        published = message.self_mask_hash if seed_hash is None else seed_hash
+        dealt = []
+        for entry in message.dealt:
+            hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
+            if self_mask_share_hash is not None and entry.holder == holder:
+                hashes = (self_mask_share_hash, entry.mask_key_share_hash)
+            dealt.append(m.DealtShares(entry.holder, entry.sealed, *hashes, entry.signature))
+        if message.dealt[0].signature:
+            dealt = [resign(session, entry, published) for entry in dealt]
+        return [m.CODEC.encode(session, m.ShareKeys(published, tuple(dealt)))]
+
+    return tamper
+
+
+def resign(session: bytes, entry: m.DealtShares, seed_hash: bytes) -> m.DealtShares:
+    """The liar's own signature on an entry that it changed."""
+    from protocols.suites import CLASSICAL
+
+    hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
+    statement = check.dealt_statement(session, LIAR, entry.holder, seed_hash, hashes)
+    signature = CLASSICAL.sign(identity(LIAR), "share-keys", *statement)
+    return m.DealtShares(entry.holder, entry.sealed, *hashes, signature)
+
+
+def mask_with_another_seed(cohort: Cohort) -> None:
+    """The liar masks with, and publishes the hash of, a seed other than the one it dealt. The prize: a wrong sum."""
+    other = Secret(sha256(b"another seed").digest())
+    network = Network(cohort)
+    network.step()
+    request = network.fork().server.advance()
+    session = read_frame(request[0][1])  # the directory, hence the session
+    seed_hash = check.self_mask_hash(
+        cohort.params.cipher_suite, session_of(cohort, session[1].directory), LIAR, other.reveal()
+    )
+    network.tampers.append(change_dealt(0, seed_hash=seed_hash))
+    network.step()
+    liar = network.clients[LIAR]
+    liar.state = msgspec.structs.replace(liar.state, self_mask_seed=other)
+    network.until(m.Phase.UNMASKING)
+    expect_wrong_sum(network, cohort.ids)
+
+
+def session_of(cohort: Cohort, directory: tuple[m.AdvertisedKeys, ...]) -> bytes:
+    from protocols.pairwise.advertise_keys import session_id
+
+    return session_id(cohort.params, directory)
+
+
+# -- inputs ----------------------------------------------------------------------------------------------------------
+
+
+def send_input_without_shares(cohort: Cohort) -> None:
+    """The liar advertises keys, deals no shares and still sends an input. The prize: all others give up."""
+    network = Network(cohort)
+    network.step()
+    network.step([client for client in cohort.ids if client != LIAR])
+    network.step()
+    session = network.server.state.session
+    spec = cohort.params.vectors[0]
+    network.server.receive(LIAR, m.CODEC.encode(session, m.MaskedInput(0, 0, bytes(spec.packed_bytes))))
+    network.step()
+    expect_round_lost(network)
+
+
+def say_two_things(cohort: Cohort) -> None:
+    """The liar advertises two pairs of keys. The prize: the server does not notice."""
+    network = Network(cohort)
+    network.step()
+    other = cohort.client(LIAR, cohort.entropy(99))
+    network.server.receive(LIAR, other.start())
+
+
+def send_one_vector_twice(cohort: Cohort) -> None:
+    """The liar sends its second vector in place of the first. The prize: a wrong sum."""
+    swapped = {0: 1, 1: 1}
+
+    def change(chunk: m.MaskedInput) -> Message:
+        return m.MaskedInput(swapped[chunk.vector], 0, chunk.payload)
+
+    network = Network(cohort, tampers=[edit(m.MaskedInput, change, client=LIAR)])
+    network.until(m.Phase.UNMASKING)
+    expect_wrong_sum(network, cohort.ids)
+
+
+# -- survivors and answers -------------------------------------------------------------------------------------------
+
+
+def sign_other_survivors(cohort: Cohort) -> None:
+    """The liar's signature on the survivors is no signature. The prize: all others give up."""
+    change = edit(m.ConsistencyCheck, lambda message: m.ConsistencyCheck(bytes(64)), client=LIAR)
+    network = Network(cohort, tampers=[change]).until(m.Phase.CONSISTENCY_CHECK)
+    for _, error in network.rejected:
+        raise error
+    network.step()
+    expect_round_lost(network)
+
+
+def answer_for_some(cohort: Cohort) -> None:
+    """The liar leaves the victim's share out of its answer. The prize: the victim is blamed as a bad dealer."""
+
+    def change(answer: m.Unmasking) -> Message:
+        kept = tuple(entry for entry in answer.self_mask_shares if entry.dealer != VICTIM)
+        return m.Unmasking(kept, answer.mask_key_shares)
+
+    expect_innocent_blamed(answer_falsely(cohort, change), VICTIM)
+
+
+def answer_falsely(cohort: Cohort, change: object) -> Network:
+    """A round in which just t clients, the liar among them, answer the unmasking question."""
+    network = Network(cohort, tampers=[edit(m.Unmasking, change, client=LIAR)])
+    network.until(cohort.variant.phases[-2])
+    network.step(cohort.ids[: cohort.params.threshold])
+    return network
+
+
+def change_a_share(answer: m.Unmasking) -> Message:
+    """The same answer with another share of the victim's self-mask seed, small enough to open to 32 bytes again."""
+    changed = []
+    for entry in answer.self_mask_shares:
+        share = shamir.decode_element(entry.share)
+        other = shamir.encode_element((share + 1) % shamir.PRIME)
+        changed.append(m.RevealedShare(entry.dealer, other) if entry.dealer == VICTIM else entry)
+    return m.Unmasking(tuple(changed), answer.mask_key_shares)
+
+
+def reveal_a_false_share(cohort: Cohort) -> None:
+    """The liar reveals a share that it was not dealt. The prize: the victim is blamed as a bad dealer."""
+    expect_innocent_blamed(answer_falsely(cohort, change_a_share), VICTIM)
+
+
+def falsify_the_sum_with_a_share(cohort: Cohort) -> None:
+    """The liar reveals a share that it was not dealt. The prize: a wrong sum."""
+    network = answer_falsely(cohort, change_a_share)
+    raise_what_stopped(network)
+    expect_wrong_sum(network, cohort.ids)
