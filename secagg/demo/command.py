@@ -96,9 +96,10 @@ def _check_installed() -> None:
 
 def _run(config: DemoConfig, *, quiet: bool) -> DemoResult:
     from secagg.demo.display import watching
-    from secagg.demo.runner import run
 
     with watching(config, quiet=quiet) as progress:
+        from secagg.demo.runner import run  # takes seconds, for torch: the bar is there meanwhile
+
         return run(config, progress)
 
 

@@ -22,7 +22,7 @@ def watching(config: DemoConfig, *, quiet: bool) -> Iterator[Callable[[RoundOutc
     """
     notes = theme.notes()
     with theme.progress(shown=notes.is_terminal) as bar:
-        task = bar.add_task("first round", total=config.rounds)
+        task = bar.add_task("loading PyTorch", total=config.rounds)
 
         def show(outcome: RoundOutcome) -> None:
             line = f"accuracy {percent(outcome.accuracy)}, {lost(outcome.dropouts)}"
@@ -47,7 +47,7 @@ def headline(result: DemoResult) -> str:
     """Say in one sentence what was run."""
     config = result.config
     return (
-        f"{config.sites} sites trained on {config.dataset} ({result.enrolment} examples, skew {config.skew}) for "
+        f"{config.sites} sites trained on {config.dataset} ({result.enrolment:,} examples, skew {config.skew}) for "
         f"{config.rounds} rounds: {result.parameters:,} parameters, {config.bits} bits each"
     )
 

@@ -5,7 +5,7 @@ from string import Template
 
 from secagg import theme
 from secagg.demo import figures
-from secagg.demo.display import headline, lost, percent
+from secagg.demo.display import headline, percent
 from secagg.demo.result import DemoResult, RoundOutcome
 
 PAGE = Template("""<!DOCTYPE html>
@@ -29,7 +29,8 @@ PAGE = Template("""<!DOCTYPE html>
   table { border-collapse: collapse; width: 100%; font-size: .85rem; font-variant-numeric: tabular-nums; }
   th, td { text-align: right; padding: .22rem .5rem; border-bottom: 1px solid #ddd; white-space: nowrap; }
   th { border-bottom: 2px solid #666; vertical-align: bottom; }
-  td.text, th.text { text-align: left; }
+  td.text, th.text { text-align: left; white-space: normal; }
+  td.text span { white-space: nowrap; }
   thead { display: table-header-group; }
   section, tr { break-inside: avoid; }
   section.long { break-inside: auto; }
@@ -78,9 +79,7 @@ vanishes at unmasking has sent its input already, and is.</p>
 <h2>How to read this</h2>
 <ul>
 <li>The grid: every coordinate of an update, times the site's examples over the $enrolment of the whole study, is
-rounded (at random, unbiased) to $bits bits on [-r, r]. r is the local learning rate times the local steps
-($first_range in the first round, $last_range in the last): the optimiser cannot move a coordinate further, so r
-is public and nobody's data was needed to choose it.</li>
+rounded (at random, unbiased) to $bits bits on [-r, r]. $range</li>
 <li>At least $threshold of $sites sites must stay for a sum to be opened.</li>
 <li>The server is assumed to follow the protocol. Secure aggregation hides the updates in their sum; it does not
 hide what the sum says. No noise was added, so no epsilon is claimed. Sums of rounds with different drop-outs
@@ -112,8 +111,7 @@ def report_html(result: DemoResult) -> str:
         rows="\n".join(_row(outcome) for outcome in result.rounds),
         enrolment=f"{result.enrolment:,}",
         bits=config.bits,
-        first_range=f"{result.rounds[0].range:.3g}",
-        last_range=f"{result.rounds[-1].range:.3g}",
+        range=_range(result),
         threshold=config.threshold,
         sites=config.sites,
     )
@@ -136,6 +134,22 @@ def _tiles(result: DemoResult) -> list[tuple[str, str]]:
     ]
 
 
+def _range(result: DemoResult) -> str:
+    """Say where the grid's range came from."""
+    if result.config.range is not None:
+        return f"r = {result.config.range:g} was chosen by hand; what lay beyond was cut off and is counted above."
+    return (
+        f"r is the local learning rate times the local steps ({result.rounds[0].range:.3g} in the first round, "
+        f"{result.rounds[-1].range:.3g} in the last): the optimiser cannot move a coordinate further, so r is public "
+        "and nobody's data was needed to choose it."
+    )
+
+
+def _vanished(outcome: RoundOutcome) -> str:
+    """List the drop-outs so that a line may break between two of them, but not inside one."""
+    return ", ".join(f"<span>{site} ({escape(phase)})</span>" for site, phase in outcome.dropouts.items()) or "nobody"
+
+
 def _tile(figure: str, meaning: str) -> str:
     return f'<div class="tile"><b>{escape(figure)}</b><span>{escape(meaning)}</span></div>'
 
@@ -145,7 +159,7 @@ def _row(outcome: RoundOutcome) -> str:
         f"<td>{outcome.round_index + 1}</td>",
         f"<td>{percent(outcome.accuracy)}</td>",
         f"<td>{percent(outcome.accuracy_plain)}</td>",
-        f'<td class="text">{escape(lost(outcome.dropouts).removeprefix("lost "))}</td>',
+        f'<td class="text">{_vanished(outcome)}</td>',
         f"<td>{len(outcome.included)}</td>",
         f"<td>{'yes' if outcome.exact else 'NO'}</td>",
         f"<td>{outcome.saturated}</td>",

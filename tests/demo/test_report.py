@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from secagg.demo.display import lost, show_result
+from secagg.demo.display import show_result
 from secagg.demo.report import report_html
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -66,13 +66,18 @@ def test_page_has_the_pictures_and_a_row_for_every_round(outline, result):
     assert sum(tag == "tr" for tag, _ in outline.seen) == 1 + len(result.rounds)
     text = " ".join(outline.text)
     for outcome in result.rounds:
-        assert lost(outcome.dropouts).removeprefix("lost ") in text
+        assert all(f"{site} ({phase})" in text for site, phase in outcome.dropouts.items())
 
 
 def test_page_says_when_a_sum_was_not_exact(result):
     wrong = replace(result, rounds=(*result.rounds[:-1], replace(result.rounds[-1], exact=False)))
     assert "2 of 3 sums exact" in report_html(wrong)
     assert "<td>NO</td>" in report_html(wrong)
+
+
+def test_page_says_where_the_range_came_from(page, result):
+    assert "nobody's data was needed" in page
+    assert "r = 0.5 was chosen by hand" in report_html(replace(result, config=replace(result.config, range=0.5)))
 
 
 def test_same_result_gives_the_same_page(page, result):

@@ -5,18 +5,18 @@ Each attack returns when it holds its prize, and otherwise raises whatever stopp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 import msgspec
 import numpy as np
 
-from protocols import Secret
+from protocols import RemoteProtocolError, Secret
 from protocols.pairwise import Client, Rule
 from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
-from protocols.pairwise.steps import Status
 from protocols.primitives import shamir
+from protocols.suites import CLASSICAL
 from protocols.wire import Message
 from tests.support.adversary import Attacker, AttackFailedError, same
 from tests.support.cohort import Cohort, identity
@@ -49,16 +49,10 @@ def expect_innocent_blamed(network: Network, dealer: int) -> None:
     raise_what_stopped(network)
     try:
         network.finish()
-    except check_errors() as error:
+    except RemoteProtocolError as error:
         if (error.rule, error.culprit) == (Rule.SECRET_AS_ADVERTISED, dealer):
             return
     raise AttackFailedError("nobody innocent was blamed")
-
-
-def check_errors() -> type[Exception]:
-    from protocols import RemoteProtocolError
-
-    return RemoteProtocolError
 
 
 def expect_round_lost(network: Network) -> None:
@@ -68,10 +62,6 @@ def expect_round_lost(network: Network) -> None:
     honest = set(network.cohort.ids) - {LIAR}
     if not honest <= network.refusals.keys():
         raise AttackFailedError(f"only {sorted(network.refusals)} gave up")
-
-
-def status(network: Network) -> Status:
-    return network.server.status
 
 
 # -- keys and shares -------------------------------------------------------------------------------------------------
@@ -158,8 +148,6 @@ def change_dealt(holder: int, *, seed_hash: bytes | None = None, self_mask_share
 
 def resign(session: bytes, entry: m.DealtShares, seed_hash: bytes) -> m.DealtShares:
     """The liar's own signature on an entry that it changed."""
-    from protocols.suites import CLASSICAL
-
     hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
     statement = check.dealt_statement(session, LIAR, entry.holder, seed_hash, hashes)
     signature = CLASSICAL.sign(identity(LIAR), "share-keys", *statement)
@@ -171,23 +159,15 @@ def mask_with_another_seed(cohort: Cohort) -> None:
     other = Secret(sha256(b"another seed").digest())
     network = Network(cohort)
     network.step()
-    request = network.fork().server.advance()
-    session = read_frame(request[0][1])  # the directory, hence the session
-    seed_hash = check.self_mask_hash(
-        cohort.params.cipher_suite, session_of(cohort, session[1].directory), LIAR, other.reveal()
-    )
+    ahead = network.fork().server
+    ahead.advance()
+    seed_hash = check.self_mask_hash(cohort.params.cipher_suite, ahead.state.session, LIAR, other.reveal())
     network.tampers.append(change_dealt(0, seed_hash=seed_hash))
     network.step()
     liar = network.clients[LIAR]
     liar.state = msgspec.structs.replace(liar.state, self_mask_seed=other)
     network.until(m.Phase.UNMASKING)
     expect_wrong_sum(network, cohort.ids)
-
-
-def session_of(cohort: Cohort, directory: tuple[m.AdvertisedKeys, ...]) -> bytes:
-    from protocols.pairwise.advertise_keys import session_id
-
-    return session_id(cohort.params, directory)
 
 
 # -- inputs ----------------------------------------------------------------------------------------------------------
@@ -249,7 +229,7 @@ def answer_for_some(cohort: Cohort) -> None:
     expect_innocent_blamed(answer_falsely(cohort, change), VICTIM)
 
 
-def answer_falsely(cohort: Cohort, change: object) -> Network:
+def answer_falsely(cohort: Cohort, change: Callable[[m.Unmasking], Message]) -> Network:
     """A round in which just t clients, the liar among them, answer the unmasking question."""
     network = Network(cohort, tampers=[edit(m.Unmasking, change, client=LIAR)])
     network.until(cohort.variant.phases[-2])
@@ -257,23 +237,27 @@ def answer_falsely(cohort: Cohort, change: object) -> Network:
     return network
 
 
-def change_a_share(answer: m.Unmasking) -> Message:
-    """The same answer with another share of the victim's self-mask seed, small enough to open to 32 bytes again."""
-    changed = []
-    for entry in answer.self_mask_shares:
-        share = shamir.decode_element(entry.share)
-        other = shamir.encode_element((share + 1) % shamir.PRIME)
-        changed.append(m.RevealedShare(entry.dealer, other) if entry.dealer == VICTIM else entry)
-    return m.Unmasking(tuple(changed), answer.mask_key_shares)
+def change_a_share(cohort: Cohort) -> Callable[[m.Unmasking], Message]:
+    """Move the victim's self-mask seed by one: the liar knows with which weight its share enters."""
+    points = cohort.ids[: cohort.params.threshold]
+    weight = shamir.lagrange_at_zero(points)[points.index(LIAR)]
+
+    def moved(entry: m.RevealedShare) -> m.RevealedShare:
+        if entry.dealer != VICTIM:
+            return entry
+        share = shamir.decode_element(entry.share) + pow(weight, -1, shamir.PRIME)
+        return m.RevealedShare(entry.dealer, shamir.encode_element(share % shamir.PRIME))
+
+    return lambda answer: m.Unmasking(tuple(map(moved, answer.self_mask_shares)), answer.mask_key_shares)
 
 
 def reveal_a_false_share(cohort: Cohort) -> None:
     """The liar reveals a share that it was not dealt. The prize: the victim is blamed as a bad dealer."""
-    expect_innocent_blamed(answer_falsely(cohort, change_a_share), VICTIM)
+    expect_innocent_blamed(answer_falsely(cohort, change_a_share(cohort)), VICTIM)
 
 
 def falsify_the_sum_with_a_share(cohort: Cohort) -> None:
     """The liar reveals a share that it was not dealt. The prize: a wrong sum."""
-    network = answer_falsely(cohort, change_a_share)
+    network = answer_falsely(cohort, change_a_share(cohort))
     raise_what_stopped(network)
     expect_wrong_sum(network, cohort.ids)
