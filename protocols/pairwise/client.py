@@ -86,8 +86,8 @@ class Client:
         data_version: str = "",
         entropy: Entropy | None = None,
     ) -> None:
-        self._entropy = entropy or SystemEntropy()
-        self._ledger = ledger or MemoryLedger()
+        self._entropy = SystemEntropy() if entropy is None else entropy
+        self._ledger = MemoryLedger() if ledger is None else ledger  # an empty ledger may well be falsy
         self._data_version = data_version
         self._contributing = False
         self.warnings: tuple[str, ...] = ()
@@ -163,8 +163,8 @@ class Client:
             LocalProtocolError: not a client snapshot.
         """
         client = cls.__new__(cls)
-        client._entropy = entropy or SystemEntropy()
-        client._ledger = ledger or MemoryLedger()
+        client._entropy = SystemEntropy() if entropy is None else entropy
+        client._ledger = MemoryLedger() if ledger is None else ledger
         client._data_version = data_version
         client._contributing = False
         client.warnings = ()

@@ -180,6 +180,7 @@ def graph_bits(sigma: float, attempts: int) -> float:
 @lru_cache(maxsize=4096)
 def most_marked(clients: int, marked: int, draws: int, bits: float) -> int:
     """Return the least a such that P[any of ``clients`` sets of random ``draws`` has more than a marked] <= 2^-bits."""
+    draws = min(draws, clients)  # of fewer clients than wanted, all are drawn
     return next(a for a in range(draws + 1) if any_above(clients, marked, draws, a) <= -bits)
 
 

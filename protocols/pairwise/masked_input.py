@@ -34,10 +34,8 @@ def client_step(
     in_round = set(request.shared)
     present = [other for other in state.mask_keys if other in in_round]
     check.check_relayed(request.relayed, present)
-    seed = state.joint_seed
-    if state.commitments:
-        check.check_parts(me.params, state.commitments, request.parts)
-        seed = joint_seed(me.params, state.session, request.parts)
+    check.check_parts(me.params, state.commitments, request.parts)
+    seed = joint_seed(me.params, state.session, request.parts) if state.commitments else state.joint_seed
 
     held = {me.client: state.own_share}
     for entry in request.relayed:

@@ -91,6 +91,8 @@ def status(state: states.ServerState) -> Status:
             facts = replace(facts, need=len(state.advertised), ready=not facts.pending)
         case states.CollectShareKeys():
             facts = _facts(m.Phase.SHARE_KEYS, state.shared, state.advertised, state.terms)
+            if state.terms.params.commits and not state.terms.params.sparse:
+                facts = replace(facts, need=len(state.advertised), ready=not facts.pending)
         case states.CollectMaskedInput():
             facts = _facts(m.Phase.MASKED_INPUT, masked_input.complete(state), state.shared, state.terms)
         case states.CollectConsistencyCheck():
@@ -188,7 +190,7 @@ class Server:
         accumulator: Accumulator | None = None,
     ) -> None:
         self.state: states.ServerState = start(params, model_hash, roster).state
-        self._accumulator = accumulator or MemoryAccumulator(params.vectors)
+        self._accumulator = MemoryAccumulator(params.vectors) if accumulator is None else accumulator
         self._taken = False
 
     def receive(self, client: int, data: bytes) -> None:

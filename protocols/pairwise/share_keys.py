@@ -133,8 +133,8 @@ def server_collect(state: states.CollectShareKeys, client: int, message: m.Share
         check.check_same_again(state.shared[client].digest, digest, client)
         return ServerStep(state)
     terms = state.terms
-    if state.advertised[client].commitment and not terms.params.sparse:
-        check.check_part(terms.params, state.advertised[client].commitment, client, message.part)
+    commitment = b"" if terms.params.sparse else state.advertised[client].commitment
+    check.check_part(terms.params, commitment, client, message.part)
     holders = state.graph.build().holders(client)
     check.check_dealt_shares(terms.params, terms.roster, state.session, client, message, holders)
     dealing = states.Dealing(

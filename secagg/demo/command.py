@@ -24,21 +24,21 @@ def demo_command(
     dataset: Annotated[str, typer.Option(help=f"Data set: {' or '.join(DATASET_NAMES)}.")] = DEFAULTS.dataset,
     sites: Annotated[int, typer.Option(help="Hospitals in the consortium, 3 or more.")] = DEFAULTS.sites,
     rounds: Annotated[
-        int | None, typer.Option(help=f"Rounds of federated averaging.  [default: {DEFAULTS.rounds}]")
+        int | None, typer.Option(help=f"Rounds of federated averaging.  Default: {DEFAULTS.rounds}.")
     ] = None,
     bits: Annotated[int, typer.Option(help="Bits of one coordinate on the grid, 2 to 24.")] = DEFAULTS.bits,
     range_: Annotated[
         float | None,
         typer.Option(
             "--range",
-            help="The grid spans [-range, range].  [default: the most that local training can change a coordinate]",
+            help="The grid spans [-range, range].  Default: the most that training can change one.",
         ),
     ] = None,
     dropout: Annotated[
         float | None,
         typer.Option(
             help="Sites that vanish in every round, in changing phases: below 1 a fraction, else a count.  "
-            f"[default: {DEFAULTS.dropouts_per_round}, or what few sites can lose]"
+            f"Default: {DEFAULTS.dropouts_per_round}, or what few sites can lose."
         ),
     ] = None,
     skew: Annotated[
@@ -47,7 +47,7 @@ def demo_command(
     seed: Annotated[int, typer.Option(help="Fixes data, training and drop-outs; never masks, keys or rounding.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help=f"Folder for report.html and result.json.  [default: {DEFAULT_FOLDER}; none with --json]"),
+        typer.Option(help=f"Folder for report.html and result.json.  Default: {DEFAULT_FOLDER}; none with --json."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help=f"A first look: {QUICK_ROUNDS} rounds.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,

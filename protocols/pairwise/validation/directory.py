@@ -113,8 +113,8 @@ def check_parts(params: RoundParams, commitments: Mapping[int, bytes], parts: Se
 
 
 def check_part(params: RoundParams, commitment: bytes, client: int, part: bytes) -> None:
-    """S11: the same, at the server, for one client."""
-    if part_commitment(params, client, part) != commitment:
+    """S11: the same, at the server, for one client; who committed to nothing reveals nothing."""
+    if (part_commitment(params, client, part) if part else b"") != commitment:
         refuse(
             Rule.PART_AS_COMMITTED,
             f"client {client} revealed another part of the joint seed than it had committed to",
