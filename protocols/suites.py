@@ -27,21 +27,42 @@ Context = bytes | int | str | tuple["Context", ...]
 
 
 class PrivateKey(Protocol):
-    """A loaded key-agreement secret."""
+    """A loaded key-agreement secret.
+
+    Two parties agree as initiator and responder; the initiator's *offer* travels with its ``ShareKeys``. Diffie-Hellman
+    needs none. A KEM puts its ciphertext there, and under the encapsulated key a secret that the initiator derives from
+    its own 32 bytes and the responder's public key: so whoever reconstructs the initiator's secret finds it again.
+    """
 
     def public_key(self) -> bytes:
         """Return the public key that belongs to it."""
         ...
 
-    def agree(self, public: bytes) -> bytes:
-        """Return the secret shared with the owner of ``public``, refusing low-order keys (``AgreementError``)."""
+    def offer(self, public: bytes, entropy: Entropy) -> bytes:
+        """Return what the owner of ``public`` needs to agree with this initiator."""
+        ...
+
+    def initiated(self, public: bytes) -> bytes:
+        """Return the secret shared as initiator, refusing unusable keys (``AgreementError``)."""
+        ...
+
+    def responded(self, public: bytes, offer: bytes) -> bytes:
+        """Return the secret shared as responder, refusing unusable keys and offers (``AgreementError``)."""
         ...
 
 
 class KeyAgreement(Protocol):
-    """Non-interactive key agreement. A KEM joins by carrying its ciphertext where ``ShareKeys`` carries the shares."""
+    """Key agreement between two parties that know each other's public keys.
+
+    Attributes:
+        secret_bytes: length of a secret; secrets are Shamir-shared, so at most 32.
+        public_bytes: length of a public key.
+        offer_bytes: length of an offer.
+    """
 
     secret_bytes: int
+    public_bytes: int
+    offer_bytes: int
 
     def load(self, secret: bytes) -> PrivateKey:
         """Load a secret of ``secret_bytes`` bytes."""
@@ -52,6 +73,8 @@ class X25519:
     """RFC 7748."""
 
     secret_bytes = key_agreement.SECRET_BYTES
+    public_bytes = key_agreement.PUBLIC_BYTES
+    offer_bytes = 0
 
     def load(self, secret: bytes) -> PrivateKey:
         """Load a 32-byte secret."""

@@ -92,6 +92,6 @@ def check_directory(me: states.Self, advertised: m.AdvertiseKeys, directory: tup
     check.check_directory_ids(me.params, directory)
     check.check_own_entry(directory, me.client, advertised)
     check.check_directory_size(me.params, directory)
-    check.check_directory_keys(directory)
+    check.check_directory_keys(me.params, directory)
     check.check_directory_signatures(me.params, me.policy, directory, me.client)
     return session_id(me.params, directory)

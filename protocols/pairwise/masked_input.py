@@ -15,7 +15,7 @@ from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.pairwise.params import RoundParams, VectorSpec
 from protocols.pairwise.reveal_randomness import joint_seed
-from protocols.pairwise.share_keys import associated_data
+from protocols.pairwise.share_keys import associated_data, channel_key
 from protocols.pairwise.steps import ChunkAccepted, ClientStep, Event, InputComplete, ServerStep
 from protocols.primitives import aead, bitpack, residues
 from protocols.secret import Secret
@@ -32,7 +32,7 @@ def client_step(
     check.check_shared_ids(state.graph.clients, request.shared, me.client)
     check.check_shared_size(me.params, request.shared)
     in_round = set(request.shared)
-    present = [other for other in state.mask_keys if other in in_round]
+    present = [other for other in state.neighbours if other in in_round]
     check.check_relayed(request.relayed, present)
     check.check_parts(me.params, state.commitments, request.parts)
     seed = joint_seed(me.params, state.session, request.parts) if state.commitments else state.joint_seed
@@ -44,8 +44,13 @@ def client_step(
         held[entry.dealer] = Secret(pair.self_mask_share + pair.mask_key_share)
     mask_key = cipher.agreement.load(state.mask_secret.reveal())
     seeds = {}
-    for other in present:
-        agreed = check.check_agreement(mask_key, state.mask_keys[other], other)
+    for entry in request.relayed:
+        other = entry.dealer
+        public, offer = state.neighbours[other].mask_key, entry.offers[cipher.agreement.offer_bytes :]
+        if me.client < other:
+            agreed = check.check_initiated(mask_key, public, other)
+        else:
+            agreed = check.check_responded(mask_key, public, offer, other)
         seeds[other] = masking.pairwise_seed(cipher, state.session, agreed, me.client, other)
     following = states.ExpectInput(
         me=me,
@@ -64,10 +69,16 @@ def client_step(
 
 def _open(state: states.ExpectMaskedInputRequest, entry: m.RelayedShares) -> m.SharePair | None:
     """Unseal a dealer's pair, or give ``None`` if it is not one for this client."""
-    me = state.me
-    associated = associated_data(me.params.cipher_suite, state.session, entry.dealer, me.client)
+    me, cipher, dealer = state.me, state.me.params.cipher_suite, entry.dealer
+    associated = associated_data(cipher, state.session, dealer, me.client)
+    key = state.channel_keys.get(dealer)
+    if key is None:
+        enc_key = cipher.agreement.load(state.enc_secret.reveal())
+        offer = entry.offers[: cipher.agreement.offer_bytes]
+        agreed = check.check_responded(enc_key, state.neighbours[dealer].enc_key, offer, dealer)
+        key = channel_key(cipher, agreed, state.session, dealer, me.client)
     try:
-        plain = aead.open_sealed(state.channel_keys[entry.dealer].reveal(), entry.sealed, associated)
+        plain = aead.open_sealed(key.reveal(), entry.sealed, associated)
         return msgspec.msgpack.decode(plain, type=m.SharePair)
     except (aead.OpenError, msgspec.DecodeError):
         return None

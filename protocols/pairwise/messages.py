@@ -16,6 +16,8 @@ from protocols.primitives import aead, shamir, signing
 from protocols.wire import Bytes32, Codec, Message
 
 Signature = Annotated[bytes, msgspec.Meta(max_length=signing.SIGNATURE_BYTES)]
+PublicKey = Annotated[bytes, msgspec.Meta(max_length=4096)]
+Offers = Annotated[bytes, msgspec.Meta(max_length=8192)]
 Part = Annotated[bytes, msgspec.Meta(max_length=32)]
 Element = Annotated[bytes, msgspec.Meta(min_length=shamir.ELEMENT_BYTES, max_length=shamir.ELEMENT_BYTES)]
 
@@ -40,8 +42,8 @@ class AdvertiseKeys(Message, frozen=True):
     ``commitment`` hides this client's part of the joint seed; it is empty in a round without one.
     """
 
-    enc_key: Bytes32
-    mask_key: Bytes32
+    enc_key: PublicKey
+    mask_key: PublicKey
     commitment: Part
     signature: Signature
 
@@ -50,8 +52,8 @@ class AdvertisedKeys(Message, frozen=True):
     """One entry of the key directory."""
 
     client: ClientId
-    enc_key: Bytes32
-    mask_key: Bytes32
+    enc_key: PublicKey
+    mask_key: PublicKey
     commitment: Part
     signature: Signature
 
@@ -97,9 +99,14 @@ class SharePair(Message, frozen=True):
 
 
 class DealtShares(Message, frozen=True):
-    """What a dealer publishes for one holder: the sealed pair (empty for itself) and a hash of each share."""
+    """What a dealer publishes for one holder: the sealed pair (empty for itself) and a hash of each share.
+
+    ``offers`` is the dealer's offer for its share channel, followed by the one for the pairwise mask if its id is the
+    lower one; empty in suites that need none.
+    """
 
     holder: ClientId
+    offers: Offers
     sealed: Annotated[bytes, msgspec.Meta(max_length=SEALED_BYTES)]
     self_mask_share_hash: Bytes32
     mask_key_share_hash: Bytes32
@@ -122,6 +129,7 @@ class RelayedShares(Message, frozen=True):
 
     dealer: ClientId
     self_mask_hash: Bytes32
+    offers: Offers
     sealed: Annotated[bytes, msgspec.Meta(max_length=SEALED_BYTES)]
     self_mask_share_hash: Bytes32
     mask_key_share_hash: Bytes32
@@ -216,12 +224,12 @@ CODEC = Codec(
 
 def limits_at_server(params: RoundParams) -> dict[type[Message], int]:
     """Return the largest acceptable body, in bytes, of every message a server receives in this round."""
-    clients = len(params.clients)
+    clients, agreement = len(params.clients), params.cipher_suite.agreement
     chunk = max(min(vector.length, CHUNK_ELEMENTS) * vector.bits for vector in params.vectors)
     return {
-        AdvertiseKeys: 256,
+        AdvertiseKeys: 192 + 2 * agreement.public_bytes,
         RevealRandomness: 64,
-        ShareKeys: 128 + clients * 384,
+        ShareKeys: 128 + clients * (384 + 2 * agreement.offer_bytes),
         MaskedInput: 64 + chunk // 8,
         ConsistencyCheck: 128,
         Unmasking: 64 + clients * 64,
@@ -230,12 +238,13 @@ def limits_at_server(params: RoundParams) -> dict[type[Message], int]:
 
 def limits_at_client(params: RoundParams) -> dict[type[Message], int]:
     """Return the largest acceptable body, in bytes, of every message a client receives in this round."""
-    clients = len(params.clients)
+    clients, agreement = len(params.clients), params.cipher_suite.agreement
+    directory = 64 + clients * (128 + 2 * agreement.public_bytes)
     return {
-        ShareKeysRequest: 64 + clients * 192,
-        RevealRandomnessRequest: 64 + clients * 192,
+        ShareKeysRequest: directory,
+        RevealRandomnessRequest: directory,
         NeighboursRequest: 64 + clients * 48,
-        MaskedInputRequest: 128 + clients * 448,
+        MaskedInputRequest: 128 + clients * (448 + 2 * agreement.offer_bytes),
         ConsistencyCheckRequest: 64 + clients * 4,
         UnmaskingRequest: 64 + clients * 96,
         Abort: 2048,

@@ -19,7 +19,7 @@ from protocols.pairwise.reveal_randomness import graph_of, joint_seed
 from protocols.pairwise.steps import ClientStep, Outbound, ServerStep
 from protocols.primitives import aead, shamir
 from protocols.secret import Secret
-from protocols.suites import Suite
+from protocols.suites import PrivateKey, Suite
 from protocols.wire import check_context
 
 
@@ -63,28 +63,37 @@ def _deal_to_neighbours(
     near = set(graph.build().neighbours(me.client))
     neighbours = {entry.client: entry for entry in directory if entry.client in near}
     enc_key = cipher.agreement.load(state.enc_secret.reveal())
-    agreed = {other: check.check_agreement(enc_key, entry.enc_key, other) for other, entry in neighbours.items()}
+    mask_key = cipher.agreement.load(state.mask_secret.reveal())
+    agreed = {other: check.check_initiated(enc_key, entry.enc_key, other) for other, entry in neighbours.items()}
+    offers = {other: _offers(me.client, enc_key, mask_key, entry, entropy) for other, entry in neighbours.items()}
     seed = Secret(entropy.take(shamir.SECRET_BYTES, "self-mask-seed"))
-    seed_hash, dealt, own_share = _deal(me, session, seed, state.mask_secret, agreed, entropy)
+    seed_hash, dealt, own_share = _deal(me, session, seed, state.mask_secret, agreed, offers, entropy)
     following = states.ExpectMaskedInputRequest(
         me=me,
         session=session,
         graph=graph,
         joint_seed=seed_of_all,
         commitments=commitments,
+        enc_secret=state.enc_secret,
         mask_secret=state.mask_secret,
         self_mask_seed=seed,
         own_share=own_share,
-        mask_keys={other: entry.mask_key for other, entry in neighbours.items()},
-        channel_keys={
-            other: _channel_key(cipher, secret, session, other, me.client) for other, secret in agreed.items()
-        },
+        neighbours=neighbours,
+        channel_keys={}
+        if cipher.agreement.offer_bytes
+        else {other: channel_key(cipher, secret, session, other, me.client) for other, secret in agreed.items()},
     )
     message = m.ShareKeys(part.reveal(), seed_hash, dealt)
     return ClientStep(following, (m.CODEC.encode(session, message),))
 
 
-def _channel_key(cipher: Suite, agreed: bytes, session: bytes, sender: int, receiver: int) -> Secret:
+def _offers(client: int, enc_key: PrivateKey, mask_key: PrivateKey, to: m.AdvertisedKeys, entropy: Entropy) -> bytes:
+    """Make the offers for the share channel to a neighbour and, from the lower id, for the pairwise mask."""
+    offers = enc_key.offer(to.enc_key, entropy)
+    return offers + mask_key.offer(to.mask_key, entropy) if client < to.client else offers
+
+
+def channel_key(cipher: Suite, agreed: bytes, session: bytes, sender: int, receiver: int) -> Secret:
     """Derive the key of one direction of the share channel between two clients."""
     return Secret(cipher.derive(agreed, "share-channel", session, sender, receiver))
 
@@ -100,6 +109,7 @@ def _deal(
     seed: Secret,
     mask_secret: Secret,
     agreed: Mapping[int, bytes],
+    offers: Mapping[int, bytes],
     entropy: Entropy,
 ) -> tuple[bytes, tuple[m.DealtShares, ...], Secret]:
     """Share both secrets among the neighbours and this client itself: (hash of the seed, entries, own share)."""
@@ -116,12 +126,13 @@ def _deal(
         if holder == me.client:
             own_share = Secret(pair.self_mask_share + pair.mask_key_share)
         else:
-            key = _channel_key(cipher, agreed[holder], session, me.client, holder)
+            key = channel_key(cipher, agreed[holder], session, me.client, holder)
             associated = associated_data(cipher, session, me.client, holder)
             sealed = aead.seal(key.reveal(), msgspec.msgpack.encode(pair), associated, entropy)
         hashes = check.share_hashes(cipher, session, pair)
-        signature = me.sign("share-keys", *check.dealt_statement(session, me.client, holder, seed_hash, hashes))
-        dealt.append(m.DealtShares(holder, sealed, *hashes, signature))
+        offered = offers.get(holder, b"")
+        statement = check.dealt_statement(session, me.client, holder, seed_hash, hashes, offered)
+        dealt.append(m.DealtShares(holder, offered, sealed, *hashes, me.sign("share-keys", *statement)))
     return seed_hash, tuple(dealt), own_share
 
 
@@ -142,6 +153,9 @@ def server_collect(state: states.CollectShareKeys, client: int, message: m.Share
         part=message.part,
         self_mask_hash=message.self_mask_hash,
         hashes=b"".join(entry.self_mask_share_hash + entry.mask_key_share_hash for entry in message.dealt),
+        offers=tuple(entry.offers for entry in message.dealt)
+        if terms.params.cipher_suite.agreement.offer_bytes
+        else (),
         relay=tuple(_relayed(client, message.self_mask_hash, entry) for entry in message.dealt),
     )
     return ServerStep(msgspec.structs.replace(state, shared={**state.shared, client: dealing}))
@@ -149,7 +163,8 @@ def server_collect(state: states.CollectShareKeys, client: int, message: m.Share
 
 def _relayed(dealer: int, seed_hash: bytes, entry: m.DealtShares) -> bytes:
     hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
-    return msgspec.msgpack.encode(m.RelayedShares(dealer, seed_hash, entry.sealed, *hashes, entry.signature))
+    relayed = m.RelayedShares(dealer, seed_hash, entry.offers, entry.sealed, *hashes, entry.signature)
+    return msgspec.msgpack.encode(relayed)
 
 
 def server_end(state: states.CollectShareKeys) -> ServerStep:

@@ -75,8 +75,9 @@ class ExpectNeighboursRequest(State, frozen=True):
 
 
 class ExpectMaskedInputRequest(State, frozen=True):
-    """Shares were dealt; ``channel_keys`` open what each neighbour sends, ``own_share`` stays here.
+    """Shares were dealt; ``own_share`` stays here.
 
+    ``channel_keys`` open what each neighbour sends; in a suite with offers they wait for the neighbours' offers.
     ``commitments`` waits for the parts of a joint seed that a complete graph reveals only now.
     """
 
@@ -85,10 +86,11 @@ class ExpectMaskedInputRequest(State, frozen=True):
     graph: GraphSpec
     joint_seed: bytes
     commitments: dict[int, bytes]
+    enc_secret: Secret
     mask_secret: Secret
     self_mask_seed: Secret
     own_share: Secret
-    mask_keys: dict[int, bytes]
+    neighbours: dict[int, m.AdvertisedKeys]
     channel_keys: dict[int, Secret]
 
 
@@ -208,6 +210,7 @@ class Dealing(msgspec.Struct, frozen=True):
         part: the dealer's part of the joint seed, or empty.
         self_mask_hash: hash of its self-mask seed.
         hashes: 64 bytes per holder, ascending: hash of the self-mask share, hash of the mask-key share.
+        offers: the offers to each holder, ascending; empty in a suite without offers.
         relay: the encoded ``RelayedShares`` for each holder; empty once they were passed on.
     """
 
@@ -215,6 +218,7 @@ class Dealing(msgspec.Struct, frozen=True):
     part: bytes
     self_mask_hash: bytes
     hashes: bytes
+    offers: tuple[bytes, ...]
     relay: tuple[bytes, ...]
 
 
@@ -278,6 +282,13 @@ class CollectUnmasking(State, frozen=True):
         place = 64 * bisect_left(self.graph.build().holders(dealer), holder)
         hashes = self.shared[dealer].hashes
         return hashes[place : place + 32], hashes[place + 32 : place + 64]
+
+    def mask_offer(self, dealer: int, holder: int) -> bytes:
+        """Return the offer that ``dealer`` made ``holder`` for their pairwise mask."""
+        one = self.terms.params.cipher_suite.agreement.offer_bytes
+        if not one:
+            return b""
+        return self.shared[dealer].offers[bisect_left(self.graph.build().holders(dealer), holder)][one:]
 
 
 class Opened(State, frozen=True):

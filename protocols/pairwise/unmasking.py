@@ -114,7 +114,11 @@ def server_end(state: states.CollectUnmasking) -> ServerStep:
         secret = check.check_secret(state.advertised[dealer].mask_key, found, secret, dealer)
         mask_key = cipher.agreement.load(secret.reveal())
         for other in alive:
-            agreed = check.check_agreement(mask_key, state.advertised[other].mask_key, other)
+            public = state.advertised[other].mask_key
+            if dealer < other:
+                agreed = check.check_initiated(mask_key, public, other)
+            else:
+                agreed = check.check_responded(mask_key, public, state.mask_offer(other, dealer), other)
             pairwise.append((other, dealer, masking.pairwise_seed(cipher, state.session, agreed, dealer, other)))
     opened = states.Opened(state.terms, state.session, state.survivors, state.dropped, self_masks, tuple(pairwise))
     return ServerStep(opened)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from protocols.entropy import Entropy
+
 SECRET_BYTES = 32
 PUBLIC_BYTES = 32
 _PRIME = 2**255 - 19
@@ -26,6 +28,21 @@ class PrivateKey:
     def public_key(self) -> bytes:
         """Return the 32-byte public key."""
         return self._key.public_key().public_bytes_raw()
+
+    def offer(self, public: bytes, entropy: Entropy) -> bytes:
+        """Return nothing: Diffie-Hellman needs no message beyond the public keys."""
+        del public, entropy
+        return b""
+
+    def initiated(self, public: bytes) -> bytes:
+        """Return the shared secret as initiator, the same as ``agree``."""
+        return self.agree(public)
+
+    def responded(self, public: bytes, offer: bytes) -> bytes:
+        """Return the shared secret as responder, the same as ``agree``; refuse an offer (``AgreementError``)."""
+        if offer:
+            raise AgreementError("offer where there is none")
+        return self.agree(public)
 
     def agree(self, public: bytes) -> bytes:
         """Return the 32-byte shared secret with the owner of ``public``.

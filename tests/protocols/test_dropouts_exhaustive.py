@@ -20,23 +20,42 @@ Completed = dict[int, int]
 """How many phases each client completed before it vanished."""
 
 
-def predicted(cohort: Cohort, completed: Mapping[int, int]) -> Phase | tuple[int, ...]:
-    """The oracle, from the schedule alone: the phase that stays short of clients, or U3."""
-    phases = cohort.variant.phases
-    for index, phase in enumerate(phases):
-        if sum(last > index for last in completed.values()) < cohort.params.threshold:
+def predicted(cohort: Cohort, completed: Mapping[int, int], graph: Graph) -> Phase | tuple[int, ...]:
+    """The oracle, from the schedule and the graph alone: the phase that stays short of clients, or U3."""
+    phases, params = cohort.variant.phases, cohort.params
+    done = {phase: {client for client, last in completed.items() if last > i} for i, phase in enumerate(phases)}
+    survivors = done[Phase.MASKED_INPUT]
+    signed = done.get(Phase.CONSISTENCY_CHECK, survivors)
+    for phase in phases:
+        if len(done[phase]) < params.least_survivors and phase is not Phase.UNMASKING:
             return phase
-    inputs = phases.index(Phase.MASKED_INPUT)
-    return tuple(client for client, last in completed.items() if last > inputs)
+        # Everybody who committed to a part of the joint seed must reveal it.
+        reveals = Phase.REVEAL_RANDOMNESS if params.sparse else Phase.SHARE_KEYS if params.commits else None
+        if phase is reveals and done[phase] != done[Phase.ADVERTISE_KEYS]:
+            return phase
+    holders = {client: set(graph.holders(client)) for client in done[Phase.SHARE_KEYS]}
+    answering = done[Phase.UNMASKING]
+    if cohort.variant.active:
+        if isinstance(graph, HararyGraph) and graph.fewest_in_a_run(survivors) == 0:
+            return Phase.CONSISTENCY_CHECK  # rule C29: everybody refuses to sign
+        answering = {client for client in answering if len(holders[client] & signed) >= params.threshold}
+    for dealer, near in holders.items():
+        needed = dealer in survivors or near & survivors
+        if needed and len(near & answering) < params.threshold:
+            return Phase.UNMASKING
+    return tuple(sorted(survivors))
 
 
-def check(cohort: Cohort, completed: Mapping[int, int], outcome: Vectors | LocalProtocolError) -> None:
-    expected = predicted(cohort, completed)
+def check(network: Network, completed: Mapping[int, int], outcome: Vectors | LocalProtocolError) -> None:
+    cohort = network.cohort
+    state = network.server.state
+    spec = state.graph if hasattr(state, "graph") else network.graph
+    expected = predicted(cohort, completed, spec.build() if spec else CompleteGraph(cohort.ids))
     if isinstance(outcome, LocalProtocolError):
         assert isinstance(expected, Phase), (completed, outcome)
         assert expected.value in str(outcome)
         return
-    assert not isinstance(expected, Phase), (completed, outcome)
+    assert not isinstance(expected, Phase), (completed, expected)
     assert outcome.keys() == {spec.name for spec in cohort.params.vectors}
     for name, total in cohort.sum_of(expected).items():
         np.testing.assert_array_equal(outcome[name], total, err_msg=str(completed))

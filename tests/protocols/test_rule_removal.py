@@ -36,8 +36,8 @@ def test_without_them_the_attack_succeeds(scenario: Scenario, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("scenario", NOT_STOPPED, ids=str)
-def test_attacks_on_curious_rounds_that_only_active_rounds_stop(scenario: Scenario) -> None:
-    """Documented in SECURITY.md: a curious round does not withstand a server that lies."""
+def test_attacks_that_nothing_stops(scenario: Scenario) -> None:
+    """What SECURITY.md says is not protected: these attacks win with every rule in force."""
     scenario.attack(scenario.cohort())
 
 
@@ -46,11 +46,3 @@ def test_every_rule_and_guard_stops_an_attack() -> None:
     stopping = {stop for scenario in SCENARIOS for stop in scenario.stops}
     assert set(Rule) - stopping == set()
     assert set(Guard) - stopping == set()
-
-
-@pytest.mark.fast
-def test_every_rule_is_the_last_stop_of_some_attack_or_names_its_backup() -> None:
-    """Either switching the rule off alone is fatal, or the rules behind it are listed with it."""
-    alone = {scenario.stops[0] for scenario in SCENARIOS if len(scenario.stops) == 1}
-    backed_up = {stop: scenario.stops for scenario in SCENARIOS for stop in scenario.stops}
-    assert set(Rule) <= alone | backed_up.keys()

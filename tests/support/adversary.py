@@ -14,6 +14,7 @@ from protocols.pairwise import Client, masking, share_keys
 from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.pairwise.advertise_keys import session_id
+from protocols.pairwise.reveal_randomness import graph_of, joint_seed
 from protocols.primitives import aead, bitpack, shamir
 from tests.support.cohort import MODEL, Cohort, Vectors, identity
 from tests.support.entropy import InsecureSeededEntropy
@@ -63,6 +64,8 @@ class Attacker:
         self.colluders = tuple(colluders)
         self.advertised: dict[int, m.AdvertiseKeys] = {}
         self.directory: dict[int, tuple[m.AdvertisedKeys, ...]] = {}
+        self.parts: dict[int, bytes] = {}
+        self.shown_parts: dict[int, tuple[m.RevealedPart, ...]] = {}
         self.dealt: dict[int, m.ShareKeys] = {}
         self.shared: dict[int, tuple[int, ...]] = {}
         self.models = dict.fromkeys(self.clients, MODEL)
@@ -81,7 +84,7 @@ class Attacker:
 
     def tell(self, client: int, message: Any) -> tuple[bytes, ...]:
         """Send ``message`` to a client in its own context and return its answers."""
-        early = isinstance(message, m.ShareKeysRequest | m.Abort)
+        early = isinstance(message, m.ShareKeysRequest | m.RevealRandomnessRequest | m.Abort)
         context = self.params.hash() if early else self.session(client)
         return self.clients[client].receive(m.CODEC.encode(context, message))
 
@@ -93,15 +96,39 @@ class Attacker:
     def entries(self) -> tuple[m.AdvertisedKeys, ...]:
         """The honest directory."""
         return tuple(
-            m.AdvertisedKeys(client, keys.enc_key, keys.mask_key, keys.signature)
+            m.AdvertisedKeys(client, keys.enc_key, keys.mask_key, keys.commitment, keys.signature)
             for client, keys in sorted(self.advertised.items())
         )
 
     def send_directory(self, client: int, directory: tuple[m.AdvertisedKeys, ...] | None = None) -> None:
-        """Show a directory and hear the shares that are dealt."""
+        """Show a directory and hear what comes: the shares that are dealt, or the part of a joint seed."""
         self.directory[client] = self.entries() if directory is None else directory
+        if self.params.sparse:
+            (answer,) = self.tell(client, m.RevealRandomnessRequest(self.directory[client]))
+            self.parts[client] = read_frame(answer)[1].part
+            return
         (answer,) = self.tell(client, m.ShareKeysRequest(self.directory[client]))
         self.dealt[client] = read_frame(answer)[1]
+
+    def revealed(self, **instead: bytes) -> tuple[m.RevealedPart, ...]:
+        """All parts of the joint seed; ``c7=...`` puts another in the place of client 7's."""
+        return tuple(
+            m.RevealedPart(client, instead.get(f"c{client}", part)) for client, part in sorted(self.parts.items())
+        )
+
+    def send_parts(self, client: int, parts: tuple[m.RevealedPart, ...] | None = None) -> None:
+        """Sparse graph: show the parts of the joint seed and hear the shares that are dealt."""
+        self.shown_parts[client] = self.revealed() if parts is None else parts
+        (answer,) = self.tell(client, m.NeighboursRequest(self.shown_parts[client]))
+        self.dealt[client] = read_frame(answer)[1]
+
+    def neighbours(self, client: int) -> tuple[int, ...]:
+        """With whom ``client`` shares keys and masks, as far as it was told."""
+        members = tuple(entry.client for entry in self.directory[client])
+        if not self.params.sparse:
+            return tuple(sorted(set(members) - {client}))
+        seed = joint_seed(self.params, self.session(client), self.shown_parts[client])
+        return graph_of(self.params, members, seed).build().neighbours(client)
 
     def relay(self, holder: int, dealers: Sequence[int]) -> tuple[m.RelayedShares, ...]:
         """What these dealers dealt to ``holder``, as an honest server passes it on."""
@@ -121,9 +148,10 @@ class Attacker:
         """Name the clients that shared keys and pass their shares on (default: the honest lists)."""
         everybody = tuple(sorted(self.dealt)) if shared is None else tuple(shared)
         if relayed is None:
-            relayed = self.relay(client, [other for other in everybody if other in self.dealt and other != client])
+            near = self.neighbours(client)
+            relayed = self.relay(client, [other for other in everybody if other in self.dealt and other in near])
         self.shared[client] = everybody
-        self.tell(client, m.MaskedInputRequest(everybody, relayed, model))
+        self.tell(client, m.MaskedInputRequest(everybody, relayed, (), model))
 
     def hear_input(self, client: int) -> None:
         """Let the client submit its input, and keep what comes."""
@@ -171,6 +199,8 @@ class Attacker:
         self.advertise()
         for client in self.clients:
             self.send_directory(client)
+        for client in self.clients if self.params.sparse else ():
+            self.send_parts(client)
         for client in self.clients:
             self.send_shares(client)
             self.hear_input(client)
@@ -226,10 +256,10 @@ class Attacker:
 
     def pairwise(self, victim: int) -> list[masking.MaskTerm]:
         """All pairwise masks in the victim's masked input."""
-        known = {entry.client for entry in self.directory[victim]}
         return [
             masking.pairwise_mask(victim, peer, self.pairwise_seed(victim, peer))
-            for peer in sorted(set(self.shared[victim]) & known - {victim})
+            for peer in self.neighbours(victim)
+            if peer in self.shared[victim]
         ]
 
     def recover_sum(self, survivors: Sequence[int], dropped: Sequence[int]) -> Vectors:
@@ -237,7 +267,8 @@ class Attacker:
         total = {spec.name: np.zeros(spec.length, dtype=np.uint64) for spec in self.params.vectors}
         for client in survivors:
             terms = [masking.self_mask(client, self.self_mask_seed(client))]
-            terms += [masking.pairwise_mask(client, lost, self.pairwise_seed(client, lost)) for lost in dropped]
+            near = set(self.neighbours(client)) & set(dropped)
+            terms += [masking.pairwise_mask(client, lost, self.pairwise_seed(client, lost)) for lost in near]
             for name, values in self.unmask(client, terms).items():
                 total[name] += values
         return {spec.name: total[spec.name] & np.uint64(spec.modulus - 1) for spec in self.params.vectors}
@@ -261,7 +292,7 @@ class Attacker:
             signature = bytes(64) if self.cohort.variant.active else b""
         enc_key, mask_key = load(puppet.enc_secret).public_key(), load(puppet.mask_secret).public_key()
         self.mask_secrets[puppet.client] = puppet.mask_secret
-        return m.AdvertisedKeys(puppet.client, enc_key, mask_key, signature)
+        return m.AdvertisedKeys(puppet.client, enc_key, mask_key, b"", signature)
 
     def read_shares_as(self, puppet: Puppet, dealer: int) -> None:
         """Open what ``dealer`` sealed for a puppet."""
@@ -315,5 +346,3 @@ def same(found: Vectors, expected: Vectors) -> None:
         not np.array_equal(found[name], values) for name, values in expected.items()
     ):
         raise AttackFailedError("what was computed is not the victim's vector")
-
-

@@ -69,12 +69,7 @@ def expect_round_lost(network: Network) -> None:
 
 def join_uninvited(cohort: Cohort) -> None:
     """A client that nobody invited takes part. The prize: its input is in the sum."""
-    network = Network(cohort)
-    network.step()
-    raise_what_stopped(network)
-    network.until(m.Phase.UNMASKING)
-    raise_what_stopped(network)
-    same(network.finish(), cohort.sum_of(cohort.ids))
+    same(Network(cohort, strict=True).run(), cohort.sum_of(cohort.ids))
 
 
 def advertise_low_order_keys(cohort: Cohort) -> None:
@@ -97,15 +92,20 @@ def advertise_low_order_keys(cohort: Cohort) -> None:
 def advertise(client: Client, enc_key: bytes, mask_key: bytes) -> None:
     """Let a malicious client advertise keys of its choice, signed as the round asks."""
     me = client.state.me
-    signature = me.sign("advertise-keys", me.params.hash(), me.client, enc_key, mask_key)
-    keys = m.AdvertiseKeys(enc_key, mask_key, signature)
+    commitment = client.state.advertised.commitment
+    signature = me.sign("advertise-keys", me.params.hash(), me.client, enc_key, mask_key, commitment)
+    keys = m.AdvertiseKeys(enc_key, mask_key, commitment, signature)
     client.state = msgspec.structs.replace(client.state, advertised=keys)
 
 
-def deal_to_some(cohort: Cohort) -> None:
-    """The liar deals no share to the others. The prize: the server takes that for a dealing, and all others give up."""
-    change = edit(m.ShareKeys, lambda dealt: m.ShareKeys(dealt.self_mask_hash, dealt.dealt[1:2]), client=LIAR)
-    network = Network(cohort, tampers=[change])
+def deal_nothing(cohort: Cohort) -> None:
+    """The liar deals the others nothing. The prize: the server takes that for a dealing, and all others give up."""
+
+    def change(message: m.ShareKeys) -> Message:
+        dealt = tuple(msgspec.structs.replace(entry, sealed=b"") for entry in message.dealt)
+        return msgspec.structs.replace(message, dealt=dealt)
+
+    network = Network(cohort, tampers=[edit(m.ShareKeys, change, client=LIAR)])
     network.step()
     network.step()
     for _, error in network.rejected:
@@ -141,7 +141,7 @@ def change_dealt(holder: int, *, seed_hash: bytes | None = None, self_mask_share
             dealt.append(m.DealtShares(entry.holder, entry.sealed, *hashes, entry.signature))
         if message.dealt[0].signature:
             dealt = [resign(session, entry, published) for entry in dealt]
-        return [m.CODEC.encode(session, m.ShareKeys(published, tuple(dealt)))]
+        return [m.CODEC.encode(session, m.ShareKeys(message.part, published, tuple(dealt)))]
 
     return tamper
 
@@ -261,3 +261,20 @@ def falsify_the_sum_with_a_share(cohort: Cohort) -> None:
     network = answer_falsely(cohort, change_a_share(cohort))
     raise_what_stopped(network)
     expect_wrong_sum(network, cohort.ids)
+
+
+def reveal_another_part(cohort: Cohort) -> None:
+    """The liar reveals another part of the joint seed than it committed to. The prize: all others give up."""
+    other = sha256(b"another part").digest()
+
+    def change(message: Message) -> Message:
+        return msgspec.structs.replace(message, part=other)
+
+    tampers = [edit(kind, change, client=LIAR) for kind in (m.RevealRandomness, m.ShareKeys)]
+    network = Network(cohort, tampers=tampers[:1] if cohort.variant.sparse else tampers[1:])
+    network.step()
+    network.step()
+    for _, error in network.rejected:
+        raise error
+    network.step()
+    expect_round_lost(network)

@@ -64,7 +64,8 @@ class Network:
         clients: machines, the cohort's honest ones by default.
         tampers: applied to every frame under way, in order.
         arrival: order in which the answers of a phase reach the server.
-        ids: who is reached at all (all by default).
+        server: the cohort's honest one by default.
+        strict: raise what a machine refuses instead of going on without it.
 
     Attributes:
         transcript: every frame that arrived, in order.
@@ -81,6 +82,7 @@ class Network:
         tampers: Sequence[Tamper] = (),
         arrival: Arrival = list,
         server: Server | None = None,
+        strict: bool = False,
     ) -> None:
         self.cohort = cohort
         self.server = server or cohort.server()
@@ -92,6 +94,7 @@ class Network:
         self.gone: set[int] = set()
         self.tampers = list(tampers)
         self.arrival = arrival
+        self.strict = strict
         self.steps = 0
 
     def step(self, answering: Collection[int] | None = None) -> None:
@@ -100,9 +103,7 @@ class Network:
             self.gone |= set(self.clients) - set(answering)
         phase = self.cohort.variant.phases[self.steps]
         if self.steps == 0:
-            answers = [
-                (client, machine.start()) for client, machine in self.clients.items() if client not in self.gone
-            ]
+            answers = [(client, machine.start()) for client, machine in self.clients.items() if client not in self.gone]
         else:
             answers = [
                 (client, answer)
@@ -117,6 +118,8 @@ class Network:
                 try:
                     self.server.receive(client, arrived)
                 except SecAggError as error:
+                    if self.strict:
+                        raise
                     self.rejected.append((client, error))
 
     def until(self, phase: m.Phase) -> Network:
@@ -139,9 +142,13 @@ class Network:
         Returns:
             the sums.
         """
+        self.run_until_end(completed)
+        return self.finish()
+
+    def run_until_end(self, completed: Mapping[int, int] | None = None) -> None:
+        """The same, short of opening the sum."""
         for index in range(self.steps, len(self.cohort.variant.phases)):
             self.step([client for client in self.clients if completed is None or completed[client] > index])
-        return self.finish()
 
     def fork(self) -> Network:
         """A second round in the same state; what happens in one does not touch the other."""
@@ -157,11 +164,7 @@ class Network:
     def _carry(self, delivery: Delivery) -> list[bytes]:
         frames = [delivery.frame]
         for tamper in self.tampers:
-            frames = [
-                arrived
-                for frame in frames
-                for arrived in tamper(replace(delivery, frame=frame))
-            ]
+            frames = [arrived for frame in frames for arrived in tamper(replace(delivery, frame=frame))]
         self.transcript += [replace(delivery, frame=frame) for frame in frames]
         return frames
 
@@ -172,6 +175,8 @@ class Network:
             if machine.wants_input:
                 answers += machine.submit(self.cohort.inputs[client], self.models[client])
         except SecAggError as error:
+            if self.strict:
+                raise
             self.refusals[client] = error
             self.gone.add(client)
             return []

@@ -12,7 +12,20 @@ from protocols import suites
 from protocols.pairwise import Rule, VectorSpec
 from tests.support import client_attacks as by_client
 from tests.support import server_attacks as by_server
-from tests.support.cohort import ACTIVE, CURIOUS, VARIANTS, Cohort, Variant, make_cohort, random_vectors, unit_vectors
+from tests.support import sparse_attacks as by_graph
+from tests.support.cohort import (
+    ACTIVE,
+    COMPLETE,
+    CURIOUS,
+    JOINT,
+    SPARSE_ACTIVE,
+    SPARSE_CURIOUS,
+    Cohort,
+    Variant,
+    make_cohort,
+    random_vectors,
+    unit_vectors,
+)
 from tests.support.switches import Guard, Protection
 
 BROKEN_SUITE = 0xFF01
@@ -101,61 +114,79 @@ def protection(name: str) -> Protection:
 
 _TWO_VECTORS = (VectorSpec("x", 4, 1 << 16), VectorSpec("w", 4, 1 << 16))
 _ONLY_CURIOUS, _ONLY_ACTIVE = (CURIOUS,), (ACTIVE,)
+# Twenty clients are few enough to find, among some thousand seeds, one that surrounds the victim. A policy that asks
+# for 40 bits refuses a graph of that size; this one asks for 1.
+_GRINDABLE: dict[str, Any] = {
+    "n": 20,
+    "threshold": 4,
+    "min_survivors": 20,
+    "policy": {"colluders": 4, "sigma": 1},
+}
 
 SCENARIOS: list[Scenario] = [
     # Weak rounds: downgrade, small cohorts.
-    *on(VARIANTS, by_server.use_a_broken_suite, "C1", suite=BROKEN_SUITE, anchor=21),
-    *on(VARIANTS, by_server.subtract_the_colluders, "C2", n=3, threshold=3, policy={"min_clients": 6}, anchor=9),
-    *on(VARIANTS, by_server.subtract_the_colluders, "C3", n=6, threshold=3, policy={"min_threshold": 5}, anchor=9),
-    *on(VARIANTS, by_server.subtract_the_colluders, "C4", n=3, threshold=3, policy={"colluders": 2}, anchor=9),
+    *on(COMPLETE, by_server.use_a_broken_suite, "C1", suite=BROKEN_SUITE, anchor=21),
+    *on(COMPLETE, by_server.subtract_the_colluders, "C2", n=3, threshold=3, policy={"min_clients": 6}, anchor=9),
+    *on(COMPLETE, by_server.subtract_the_colluders, "C3", n=6, threshold=3, policy={"min_threshold": 5}, anchor=9),
+    *on(COMPLETE, by_server.subtract_the_colluders, "C4", n=3, threshold=3, policy={"colluders": 2}, anchor=9),
     *on(_ONLY_ACTIVE, by_server.split_the_survivors, "C3", n=6, threshold=3, anchor=3),
     *on(_ONLY_ACTIVE, by_server.split_the_survivors_with_a_colluder, "C3", n=5, threshold=3, anchor=3),
     *on(_ONLY_CURIOUS, by_server.split_the_survivors, "C5", n=6, policy={"adversary": "active"}, anchor=3),
     *on(_ONLY_ACTIVE, by_server.split_the_survivors, "C6 C10", n=6, clients=(1, 2, 3, 4), anchor=4),
-    *on(VARIANTS, by_server.take_part_on_the_servers_terms, "C8", policy={"max_packed_bytes": 7}),
-    *on(VARIANTS, by_server.take_part_on_the_servers_terms, "C9", policy={"studies": ("another",)}, anchor=21),
-    *on(VARIANTS, by_server.take_part_on_the_servers_terms, "C9", policy={"task": bytes(range(32))}, anchor=21),
+    *on(COMPLETE, by_server.take_part_on_the_servers_terms, "C8", policy={"max_packed_bytes": 7}),
+    *on(COMPLETE, by_server.take_part_on_the_servers_terms, "C9", policy={"studies": ("another",)}, anchor=21),
+    *on(COMPLETE, by_server.take_part_on_the_servers_terms, "C9", policy={"task": bytes(range(32))}, anchor=21),
     # Keys.
     *on(_ONLY_ACTIVE, by_server.surround_with_puppets, "C7 C14 C19", roster=bytes(range(32)), anchor=4),
     *on(_ONLY_ACTIVE, by_server.surround_with_puppets, "C14 C19", anchor=4),
     *on(_ONLY_CURIOUS, by_server.list_everybody_twice, "C10", anchor=4),
-    *on(VARIANTS, by_server.replace_all_mask_keys, "C11 active:C14", anchor=4),
-    *on(VARIANTS, by_server.show_a_short_directory, "C12", anchor=9),
+    *on(COMPLETE, by_server.replace_all_mask_keys, "C11 active:C14", anchor=4),
+    *on(COMPLETE, by_server.show_a_short_directory, "C12", anchor=9),
     *on(_ONLY_CURIOUS, by_server.put_one_key_into_two_roles, "C13", n=7, anchor=4),
-    *on(VARIANTS, by_client.advertise_low_order_keys, "S4 C27", anchor=14),
+    *on(COMPLETE, by_client.advertise_low_order_keys, "S4 C27", anchor=14),
     # Shares.
-    *on(VARIANTS, by_server.invent_sharers, "C15 active:C25", anchor=4),
-    *on(VARIANTS, by_server.name_few_sharers, "C16 C22 active:C25", anchor=9),
-    *on(VARIANTS, by_server.withhold_a_share, "C17"),
+    *on(COMPLETE, by_server.invent_sharers, "C15 active:C25", anchor=4),
+    *on(COMPLETE, by_server.name_few_sharers, "C16 C22 active:C25", anchor=9),
+    *on(COMPLETE, by_server.withhold_a_share, "C17 active:C25"),
     *on(_ONLY_CURIOUS, by_server.reflect_shares, "DIRECTED_KEYS DIRECTED_DATA C18", n=6, anchor=5),
-    *on(VARIANTS, by_client.publish_another_share, "C19", anchor=17),
+    *on(COMPLETE, by_client.publish_another_share, "C19", anchor=17),
     # Models.
-    *on(VARIANTS, by_server.train_another_model, "C20 MODEL_IN_MASKS", anchor=1),
-    *on(VARIANTS, by_server.tell_another_model, "active:C25 MODEL_IN_MASKS", anchor=1),
+    *on(COMPLETE, by_server.train_another_model, "C20 MODEL_IN_MASKS", anchor=1),
+    *on(COMPLETE, by_server.tell_another_model, "active:C25 MODEL_IN_MASKS", anchor=1),
     # Survivors.
-    *on(VARIANTS, by_server.repeat_a_survivor, "C21 active:C25", anchor=9),
-    *on(VARIANTS, by_server.name_few_survivors, "C22 active:C25", anchor=9),
-    *on(VARIANTS, by_server.use_one_that_is_left_out, "C23", anchor=7),
+    *on(COMPLETE, by_server.repeat_a_survivor, "C21 active:C25", anchor=9),
+    *on(COMPLETE, by_server.name_few_survivors, "C22 active:C25", anchor=9),
+    *on(COMPLETE, by_server.use_one_that_is_left_out, "C23", anchor=7),
     *on(_ONLY_ACTIVE, by_server.unmask_others_than_signed, "C24 C25", n=5, policy={"colluders": 0}, anchor=3),
     *on(_ONLY_ACTIVE, by_server.sign_different_survivors, "C25", n=5, policy={"colluders": 0}, anchor=3),
-    *on(VARIANTS, by_server.ask_for_both_shares, "C26", anchor=2),
-    *on(VARIANTS, by_server.ask_twice, "ONE_ANSWER active:C24 active:C25", anchor=20),
-    *on(VARIANTS, by_server.call_it_dropped_and_keep_its_input, "SELF_MASK", anchor=7),
+    *on(COMPLETE, by_server.ask_for_both_shares, "C26", anchor=2),
+    *on(COMPLETE, by_server.ask_again_after_a_restore, "active:C24 active:C25 C32 C33", anchor=20),
+    *on(COMPLETE, by_server.call_it_dropped_and_keep_its_input, "SELF_MASK", anchor=7),
+    # Several rounds.
+    *on(COMPLETE, by_server.try_the_round_again, "C31 C33", anchor=8),
+    *on(COMPLETE, by_server.ask_the_same_next_round, "C33", anchor=8),
+    # The sparse graph.
+    *on((SPARSE_CURIOUS,), by_graph.choose_the_neighbours, "C28", **_GRINDABLE, anchor=6),
+    *on((SPARSE_ACTIVE,), by_graph.cut_the_ring, "C29", n=12, min_survivors=8, anchor=6),
+    *on((JOINT, SPARSE_CURIOUS), by_server.try_again_and_again, "C30", policy={"max_attempts": 2}, anchor=6),
     # Malicious clients.
-    *on(VARIANTS, by_client.join_uninvited, "C6 S1 C10", clients=(1, 2, 3), anchor=4),
-    *on(VARIANTS, by_client.send_input_without_shares, "S2", anchor=7),
-    *on(VARIANTS, by_client.say_two_things, "S3", anchor=17),
-    *on(VARIANTS, by_client.deal_to_some, "S5", anchor=17),
-    *on(VARIANTS, by_client.send_one_vector_twice, "S6", vectors=_TWO_VECTORS, anchor=17),
+    *on(COMPLETE, by_client.join_uninvited, "C6 S1 C10", clients=(1, 2, 3), anchor=4),
+    *on(COMPLETE, by_client.send_input_without_shares, "S2", anchor=7),
+    *on(COMPLETE, by_client.say_two_things, "S3", anchor=17),
+    *on(COMPLETE, by_client.deal_nothing, "S5", anchor=17),
+    *on(COMPLETE, by_client.send_one_vector_twice, "S6", vectors=_TWO_VECTORS, anchor=17),
     *on(_ONLY_ACTIVE, by_client.sign_other_survivors, "S7", anchor=17),
-    *on(VARIANTS, by_client.answer_for_some, "S8", anchor=17),
-    *on(VARIANTS, by_client.reveal_a_false_share, "S9", anchor=17),
-    *on(VARIANTS, by_client.falsify_the_sum_with_a_share, "S9 S10", anchor=17),
-    *on(VARIANTS, by_client.mask_with_another_seed, "S10", anchor=17),
+    *on(COMPLETE, by_client.answer_for_some, "S8", anchor=17),
+    *on(COMPLETE, by_client.reveal_a_false_share, "S9", anchor=17),
+    *on(COMPLETE, by_client.falsify_the_sum_with_a_share, "S9 S10", anchor=17),
+    *on(COMPLETE, by_client.mask_with_another_seed, "S10", anchor=17),
+    *on((JOINT, SPARSE_CURIOUS, SPARSE_ACTIVE), by_client.reveal_another_part, "S11", anchor=17),
 ]
 
 NOT_STOPPED: list[Scenario] = [
     # A curious round withstands a server that follows the protocol, no other: these are why active rounds exist.
     *on(_ONLY_CURIOUS, by_server.split_the_survivors, "", n=6, anchor=3),
     *on(_ONLY_CURIOUS, by_server.surround_with_puppets, "", anchor=4),
+    # Rule C33 compares cohorts two by two.
+    *on(COMPLETE, by_server.swap_one_member_at_a_time, "", anchor=8),
 ]

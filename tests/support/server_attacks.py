@@ -5,10 +5,16 @@ Each attack runs against real machines. It returns when it holds its prize, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
 from protocols import SecAggError
-from protocols.pairwise import Rule
+from protocols.pairwise import Client, MemoryLedger, Rule
 from protocols.pairwise import messages as m
-from tests.support.adversary import Attacker, AttackFailedError, Puppet, same
+from tests.support.adversary import Attacker, AttackFailedError, Puppet, relayed_entry, same
 from tests.support.cohort import OTHER_MODEL, Cohort, Vectors
 from tests.support.network import Network, edit
 
@@ -16,7 +22,8 @@ VICTIM = 1
 
 
 def minus(total: Vectors, known: Vectors) -> Vectors:
-    return {name: total[name] - known[name] for name in total}
+    """The difference modulo 2^16, the modulus of all vectors here."""
+    return {name: (total[name] - known[name]) % np.uint64(1 << 16) for name in total}
 
 
 def ask_alike(attacker: Attacker, survivors: tuple[int, ...], asked: tuple[int, ...]) -> None:
@@ -108,9 +115,7 @@ def replace_all_mask_keys(cohort: Cohort) -> None:
     attacker.advertise()
     puppets = {client: Puppet(client) for client in cohort.ids}
     directory = tuple(
-        m.AdvertisedKeys(
-            entry.client, entry.enc_key, attacker.puppet_entry(puppets[entry.client]).mask_key, entry.signature
-        )
+        msgspec.structs.replace(entry, mask_key=attacker.puppet_entry(puppets[entry.client]).mask_key)
         for entry in attacker.entries()
     )
     for client in cohort.ids:
@@ -135,8 +140,8 @@ def put_one_key_into_two_roles(cohort: Cohort) -> None:
     attacker.advertise()
     stolen = attacker.advertised[lost].mask_key
     directory = tuple(
-        m.AdvertisedKeys(e.client, stolen if e.client in gone else e.enc_key, e.mask_key, e.signature)
-        for e in attacker.entries()
+        msgspec.structs.replace(entry, enc_key=stolen) if entry.client in gone else entry
+        for entry in attacker.entries()
     )
     present = tuple(client for client in cohort.ids if client not in gone)
     for client in present:
@@ -203,7 +208,7 @@ def withhold_a_share(cohort: Cohort) -> None:
     """A dealer's share does not reach the victim. The prize: the victim is blamed for its incomplete answer."""
     change = edit(
         m.MaskedInputRequest,
-        lambda request: m.MaskedInputRequest(request.shared, request.relayed[1:], request.model_hash),
+        lambda request: msgspec.structs.replace(request, relayed=request.relayed[1:]),
         client=VICTIM,
     )
     network = Network(cohort, tampers=[change]).until(m.Phase.UNMASKING)
@@ -235,16 +240,7 @@ def reflect_shares(cohort: Cohort) -> None:
             own = {entry.holder: entry for entry in attacker.dealt[VICTIM].dealt}
             seed_hash = attacker.dealt[VICTIM].self_mask_hash
             relayed = tuple(
-                m.RelayedShares(
-                    entry.dealer,
-                    seed_hash,
-                    own[entry.dealer].sealed,
-                    own[entry.dealer].self_mask_share_hash,
-                    own[entry.dealer].mask_key_share_hash,
-                    own[entry.dealer].signature,
-                )
-                if entry.dealer in mirrored
-                else entry
+                relayed_entry(entry.dealer, seed_hash, own[entry.dealer]) if entry.dealer in mirrored else entry
                 for entry in relayed
             )
         attacker.send_shares(client, cohort.ids, relayed)
@@ -369,13 +365,71 @@ def ask_for_both_shares(cohort: Cohort) -> None:
     same(attacker.recover(VICTIM), cohort.inputs[VICTIM])
 
 
-def ask_twice(cohort: Cohort) -> None:
-    """Two questions, each in order by itself: first the victim survived, then it dropped."""
-    attacker = Attacker(cohort).reach_inputs()
-    ask_alike(attacker, cohort.ids, cohort.ids)
+def ask_again_after_a_restore(cohort: Cohort) -> None:
+    """Two questions, each in order by itself: first the victim survived, then it dropped.
+
+    In between, the clients are restored from backups that do not know of the first; their ledgers do.
+    """
+    ledgers = {client: MemoryLedger() for client in cohort.ids}
+    attacker = Attacker(cohort, clients=cohort.clients(ledgers)).reach_inputs()
+    for client in cohort.ids:
+        attacker.send_survivors(client, cohort.ids)
+    backups = {client: machine.snapshot() for client, machine in attacker.clients.items()}
+    for client in cohort.ids:
+        attacker.send_unmasking(client, cohort.ids, ())
     for client in cohort.ids[1:]:
+        attacker.clients[client] = Client.restore(backups[client], ledger=ledgers[client])
         attacker.send_unmasking(client, cohort.ids[1:], (VICTIM,))
     same(attacker.recover(VICTIM), cohort.inputs[VICTIM])
+
+
+def sum_of_round(cohort: Cohort, ledgers: dict[int, MemoryLedger], present: Sequence[int]) -> Vectors:
+    """One honest round over ``present``; the others vanish after advertising keys."""
+    network = Network(cohort, clients=cohort.clients(ledgers), strict=True)
+    phases = len(cohort.variant.phases)
+    return network.run({client: phases if client in present else 1 for client in cohort.ids})
+
+
+def difference_of_two_rounds(cohort: Cohort, **second: Any) -> None:
+    """The same query twice, with and without the victim: the difference of the sums is its input."""
+    ledgers = {client: MemoryLedger() for client in cohort.ids}
+    with_victim = sum_of_round(cohort, ledgers, cohort.ids)
+    without = sum_of_round(cohort.with_params(**second), ledgers, cohort.ids[1:])
+    same(minus(with_victim, without), cohort.inputs[VICTIM])
+
+
+def try_the_round_again(cohort: Cohort) -> None:
+    """Set differencing within one round: the second attempt leaves the victim out."""
+    difference_of_two_rounds(cohort, attempt=1)
+
+
+def ask_the_same_next_round(cohort: Cohort) -> None:
+    """Set differencing over two rounds that train the same model on the same data."""
+    difference_of_two_rounds(cohort, round_index=1)
+
+
+def swap_one_member_at_a_time(cohort: Cohort) -> None:
+    """Four rounds over three of four clients, any two of which differ by two members, determine every input."""
+    ledgers = {client: MemoryLedger() for client in cohort.ids}
+    parts = []
+    for number, left_out in enumerate(cohort.ids):
+        present = [client for client in cohort.ids if client != left_out]
+        parts.append(sum_of_round(cohort.with_params(round_index=number), ledgers, present))
+    # The sum of the three that hold the victim, less twice the one that does not, is three times its input.
+    triple = {name: parts[1][name] + parts[2][name] + parts[3][name] - 2 * parts[0][name] for name in parts[0]}
+    inverse = pow(3, -1, cohort.params.vectors[0].modulus)
+    same({name: total * np.uint64(inverse) % 2**16 for name, total in triple.items()}, cohort.inputs[VICTIM])
+
+
+def try_again_and_again(cohort: Cohort) -> None:
+    """Attempt after attempt under the same number. The prize: one more joint seed than the policy allows."""
+    ledger = MemoryLedger()
+    seeds = set()
+    for attempt in range(cohort.policy.max_attempts + 1):
+        client = cohort.client(VICTIM, cohort.entropy(attempt), ledger)
+        seeds.add(client.state.part.reveal())
+    if len(seeds) <= cohort.policy.max_attempts:
+        raise AttackFailedError("the same seed came again")
 
 
 def call_it_dropped_and_keep_its_input(cohort: Cohort) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from protocols.errors import RemoteProtocolError
-from protocols.pairwise import Rule, client, masking, share_keys, states, unmasking
-from protocols.pairwise.steps import ClientStep
+from protocols.pairwise import Rule, ledger, masking, share_keys
 from protocols.pairwise.validation import answers, directory, parameters, shares, survivors
 from protocols.primitives import key_agreement
 from protocols.suites import Suite
 
-_VALIDATION: tuple[ModuleType, ...] = (answers, directory, parameters, shares, survivors)
+_REFUSING: tuple[ModuleType, ...] = (answers, directory, ledger, parameters, shares, survivors)
 
 
 class Guard(Enum):
@@ -26,7 +25,6 @@ class Guard(Enum):
     SELF_MASK = "every input carries a self mask beside the pairwise ones"
     DIRECTED_KEYS = "each direction of a share channel has its own key"
     DIRECTED_DATA = "sealed shares are bound to sender and receiver"
-    ONE_ANSWER = "a client answers one unmasking question"
 
 
 Protection = Rule | Guard
@@ -39,7 +37,7 @@ def switch_off(monkeypatch: pytest.MonkeyPatch, *off: Protection) -> None:
         if rule not in off:
             raise RemoteProtocolError(rule, reason, culprit)
 
-    for module in _VALIDATION:
+    for module in _REFUSING:
         monkeypatch.setattr(module, "refuse", refuse)
     if Rule.KEY_CONTRIBUTORY in off:
         _accept_any_key(monkeypatch)
@@ -96,19 +94,9 @@ def _forget_direction_in_data(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"protocols.pairwise.{module}.associated_data", associated_data)
 
 
-def _answer_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that was restored from a backup before every question."""
-
-    def step(state: states.ExpectUnmaskingRequest, *args: Any) -> ClientStep:
-        return ClientStep(state, unmasking.client_step(state, *args).outbound)
-
-    monkeypatch.setitem(client._STEPS, states.ExpectUnmaskingRequest, step)
-
-
 _GUARDS: dict[Guard, Callable[[pytest.MonkeyPatch], None]] = {
     Guard.MODEL_IN_MASKS: _forget_model,
     Guard.SELF_MASK: _forget_self_masks,
     Guard.DIRECTED_KEYS: _forget_direction_in_keys,
     Guard.DIRECTED_DATA: _forget_direction_in_data,
-    Guard.ONE_ANSWER: _answer_again,
 }

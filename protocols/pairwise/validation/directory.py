@@ -34,9 +34,11 @@ def check_directory_size(params: RoundParams, directory: Sequence[AdvertisedKeys
         )
 
 
-def check_directory_keys(directory: Sequence[AdvertisedKeys]) -> None:
-    """C13: no key appears twice, in whatever role."""
+def check_directory_keys(params: RoundParams, directory: Sequence[AdvertisedKeys]) -> None:
+    """C13: every key has the suite's length and appears once, in whatever role."""
     keys = [key for entry in directory for key in (entry.enc_key, entry.mask_key)]
+    if any(len(key) != params.cipher_suite.agreement.public_bytes for key in keys):
+        refuse(Rule.DIRECTORY_KEYS_DISTINCT, "a key of the directory has another length than the suite's")
     if len(set(keys)) != len(keys):
         refuse(Rule.DIRECTORY_KEYS_DISTINCT, "two entries of the key directory share a key")
 
@@ -62,10 +64,18 @@ def advertised_keys_signed(params: RoundParams, roster: Roster | None, client: i
     return signed(params, roster, client, keys.signature, "advertise-keys", statement)
 
 
-def check_agreement(key: PrivateKey, public: bytes, client: int) -> bytes:
+def check_initiated(key: PrivateKey, public: bytes, client: int) -> bytes:
     """C27: the key is canonical and not of low order. Returns the shared secret, for the caller's eyes only."""
     try:
-        return key.agree(public)
+        return key.initiated(public)
+    except AgreementError as error:
+        refuse(Rule.KEY_CONTRIBUTORY, f"client {client} advertised a {error}", client)
+
+
+def check_responded(key: PrivateKey, public: bytes, offer: bytes, client: int) -> bytes:
+    """C27, for the side that was made an offer."""
+    try:
+        return key.responded(public, offer)
     except AgreementError as error:
         refuse(Rule.KEY_CONTRIBUTORY, f"client {client} advertised a {error}", client)
 
@@ -75,12 +85,14 @@ def check_advertised_keys(
 ) -> None:
     """S4: two distinct fresh canonical keys of full order, signed as the round asks."""
     agreement = params.cipher_suite.agreement
+    if {len(keys.enc_key), len(keys.mask_key)} != {agreement.public_bytes}:
+        refuse(Rule.KEYS_ACCEPTABLE, f"client {client} advertised a key of another length", client)
     if keys.enc_key == keys.mask_key or keys.enc_key in known or keys.mask_key in known:
         refuse(Rule.KEYS_ACCEPTABLE, f"client {client} advertised a key that is already in use", client)
     probe = agreement.load(b"\x01" * agreement.secret_bytes)
     for key in (keys.enc_key, keys.mask_key):
         try:
-            probe.agree(key)
+            probe.initiated(key)
         except AgreementError as error:
             refuse(Rule.KEYS_ACCEPTABLE, f"client {client} advertised a {error}", client)
     if len(keys.commitment) != (32 if params.commits else 0):

@@ -51,7 +51,7 @@ def check_published_share(
     hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
     if hashes != share_hashes(params.cipher_suite, session, pair):
         refuse(Rule.SHARE_AS_PUBLISHED, f"client {pair.dealer} dealt other shares than it published", pair.dealer)
-    statement = dealt_statement(session, pair.dealer, pair.holder, entry.self_mask_hash, hashes)
+    statement = dealt_statement(session, pair.dealer, pair.holder, entry.self_mask_hash, hashes, entry.offers)
     if not signed(params, policy.roster, pair.dealer, entry.signature, "share-keys", statement):
         refuse(Rule.SHARE_AS_PUBLISHED, f"the shares of client {pair.dealer} are not signed by it", pair.dealer)
 
@@ -75,10 +75,16 @@ def self_mask_hash(cipher: Suite, session: bytes, dealer: int, seed: bytes) -> b
 
 
 def dealt_statement(
-    session: bytes, dealer: int, holder: int, seed_hash: bytes, hashes: tuple[bytes, bytes]
+    session: bytes, dealer: int, holder: int, seed_hash: bytes, hashes: tuple[bytes, bytes], offers: bytes
 ) -> tuple[Context, ...]:
     """Return what a dealer signs for one holder."""
-    return (session, dealer, holder, seed_hash, *hashes)
+    return (session, dealer, holder, seed_hash, *hashes, offers)
+
+
+def offers_length(params: RoundParams, dealer: int, holder: int) -> int:
+    """Return the bytes of offers from ``dealer`` to ``holder``: channel, and pairwise mask if it initiates that."""
+    one = params.cipher_suite.agreement.offer_bytes
+    return 0 if dealer == holder else one + (one if dealer < holder else 0)
 
 
 def check_model(requested: bytes, own: bytes) -> None:
@@ -104,8 +110,10 @@ def check_dealt_shares(
     for entry in message.dealt:
         if (entry.holder == dealer) != (not entry.sealed):
             refuse(Rule.SHARES_COMPLETE, f"client {dealer} sealed a share to itself or left one unsealed", dealer)
+        if len(entry.offers) != offers_length(params, dealer, entry.holder):
+            refuse(Rule.SHARES_COMPLETE, f"client {dealer} made offers of another length than the suite's", dealer)
         hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
-        statement = dealt_statement(session, dealer, entry.holder, message.self_mask_hash, hashes)
+        statement = dealt_statement(session, dealer, entry.holder, message.self_mask_hash, hashes, entry.offers)
         if not signed(params, roster, dealer, entry.signature, "share-keys", statement):
             refuse(
                 Rule.SHARES_COMPLETE,
