@@ -136,7 +136,7 @@ class RoundConfig:
         if dropped is None:
             dropped = -(-clients // 20)
         sigma = finder.SIGMA + math.log2(self.attempt_limit)
-        return finder.find(clients, self.colluders, dropped, self.adversary, sigma=sigma)
+        return finder.find(clients, self.colluders, dropped, self.adversary, absent=dropped, sigma=sigma)
 
     @cached_property
     def task(self) -> bytes:

@@ -91,7 +91,7 @@ def check_directory(me: states.Self, advertised: m.AdvertiseKeys, directory: tup
     """Check the key directory by rules C10 to C14 and return the session id that it makes."""
     check.check_directory_ids(me.params, directory)
     check.check_own_entry(directory, me.client, advertised)
-    check.check_directory_size(me.params, directory)
+    check.check_directory_size(me.params, me.policy, directory)
     check.check_directory_keys(me.params, directory)
     check.check_directory_signatures(me.params, me.policy, directory, me.client)
     return session_id(me.params, directory)

@@ -11,8 +11,8 @@ takes the least even k for which it can prove that each is unlikely (Bell et al.
     random places. Clients look for themselves (rule C29): any k/2 in a row on the ring must keep more survivors than
     can be corrupt among them. That needs no assumption on who drops out; that honest drop-outs do not trip the rule is
     part of correctness.
-*secrecy* - some client has more than a corrupt neighbours, with a as small as the bound allows; it needs a < t. The
-    population is the n - D clients that may be all that take part, where corrupt ones weigh most.
+*secrecy* - some client has more than a corrupt neighbours, with a as small as the bound allows; it needs a < t. Where
+    some of the n invited may never advertise keys, the population is the rest, among which corrupt ones weigh more.
 *both shares, active server* - honest neighbours answer one kind of share each and corrupt ones both, so both secrets of
     a client need 2t <= (k + 1 - a) + 2a. Refused by 2t > k + 1 + a.
 *correctness* - some client has fewer than t neighbours that stay, and the round cannot be opened.
@@ -24,6 +24,7 @@ breaks correctness by 2^-eta (eta = 20). Probabilities are hypergeometric and co
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -82,7 +83,14 @@ class Certificate:
 
 
 def find(
-    clients: int, corrupt: int, dropped: int, adversary: Adversary, *, sigma: float = SIGMA, eta: float = ETA
+    clients: int,
+    corrupt: int,
+    dropped: int,
+    adversary: Adversary,
+    *,
+    absent: int = 0,
+    sigma: float = SIGMA,
+    eta: float = ETA,
 ) -> Certificate:
     """Find the least degree, and its threshold, that withstand ``corrupt`` colluders and ``dropped`` drop-outs.
 
@@ -91,61 +99,62 @@ def find(
         corrupt: A, a whole number of clients.
         dropped: D, a whole number of clients.
         adversary: the server to withstand.
+        absent: how many of the dropped may be missing from the start, so that the graph is drawn among the others.
         sigma: security in bits; add log2 of the number of attempts at the graph that clients allow.
         eta: correctness in bits.
 
     Raises:
         ParameterError: not even the complete graph withstands this, saying what it could.
     """
+    if not 0 <= absent <= dropped:
+        raise ParameterError(f"{absent} absent clients are not among the {dropped} that may drop out")
     if corrupt < 0 or dropped < 0 or corrupt + dropped >= clients:
         raise ParameterError(f"{corrupt} corrupt and {dropped} dropped leave nobody of {clients} clients")
     if clients >= COMPLETE_BELOW:
         start = 2 if adversary == "curious" else 4
         for degree in range(start, clients - 1, 2):
-            found = _try(clients, corrupt, dropped, adversary, degree, sigma, eta)
+            found = _try(clients, corrupt, dropped, adversary, degree, clients - absent, sigma, eta)
             if found is not None:
                 return found
     return _complete(clients, corrupt, dropped, adversary)
 
 
 def _try(
-    clients: int, corrupt: int, dropped: int, adversary: Adversary, degree: int, sigma: float, eta: float
+    clients: int,
+    corrupt: int,
+    dropped: int,
+    adversary: Adversary,
+    degree: int,
+    present: int,
+    sigma: float,
+    eta: float,
 ) -> Certificate | None:
     """Return the certificate of one degree, or ``None`` if one of its bounds fails."""
-    secret, least_present = sigma + 1, clients - dropped
-    corrupt_neighbours = most_marked(least_present, corrupt, degree, secret)
-    least = corrupt_neighbours + 1 if adversary == "curious" else (degree + 1 + corrupt_neighbours) // 2 + 1
-    threshold = max(least, 2)
+    secret, stay = sigma + 1, clients - dropped
+    connected = Bound("survivors fall apart", connectivity_bits(clients, corrupt + dropped, degree), secret)
+    if adversary == "curious" and connected.margin < 0:
+        return None
+    around = most_marked(present, corrupt, degree, secret)
+    threshold = max(around + 1 if adversary == "curious" else (degree + 1 + around) // 2 + 1, 2)
     bounds = [
         Bound(
-            f"a client has more than {corrupt_neighbours} corrupt neighbours",
-            -any_above(least_present, corrupt, degree, corrupt_neighbours),
-            secret,
+            f"a client has more than {around} corrupt neighbours", any_above(present, corrupt, degree, around), secret
         ),
         # A client that stays holds its own share too, so t - 1 surviving neighbours would do; one that drops does not.
-        Bound(
-            f"a client keeps fewer than {threshold} neighbours",
-            -log2_tail_below(clients, least_present, degree, threshold) - math.log2(clients),
-            eta,
-        ),
+        Bound(f"{degree} neighbours keep fewer than {threshold}", any_below(clients, stay, degree, threshold), eta),
     ]
     if adversary == "curious":
-        bounds.append(Bound("survivors fall apart", connectivity_bits(clients, corrupt + dropped, degree), secret))
+        bounds.append(connected)
     else:
         run = degree // 2
-        corrupt_run = most_marked(clients, corrupt, run, secret)
-        kept = -log2_tail_below(clients, least_present, run, corrupt_run + 1) - math.log2(clients)
-        bounds.append(
-            Bound(
-                f"a run of {run} has more than {corrupt_run} corrupt clients",
-                -any_above(clients, corrupt, run, corrupt_run),
-                secret,
-            )
-        )
-        bounds.append(Bound(f"a run of {run} keeps fewer than {corrupt_run + 1} clients", kept, eta))
+        within = most_marked(present, corrupt, run, secret)
+        bounds += [
+            Bound(f"{run} in a row hold more than {within} corrupt", any_above(present, corrupt, run, within), secret),
+            Bound(f"{run} in a row keep fewer than {within + 1}", any_below(clients, stay, run, within + 1), eta),
+        ]
     if any(bound.margin < 0 for bound in bounds):
         return None
-    return Certificate(clients, corrupt, dropped, adversary, degree, threshold, corrupt_neighbours, tuple(bounds))
+    return Certificate(clients, corrupt, dropped, adversary, degree, threshold, around, tuple(bounds))
 
 
 def _complete(clients: int, corrupt: int, dropped: int, adversary: Adversary) -> Certificate:
@@ -179,44 +188,45 @@ def graph_bits(sigma: float, attempts: int) -> float:
 
 @lru_cache(maxsize=4096)
 def most_marked(clients: int, marked: int, draws: int, bits: float) -> int:
-    """Return the least a such that P[any of ``clients`` sets of random ``draws`` has more than a marked] <= 2^-bits."""
-    draws = min(draws, clients)  # of fewer clients than wanted, all are drawn
-    return next(a for a in range(draws + 1) if any_above(clients, marked, draws, a) <= -bits)
+    """Return the least a such that any of ``clients`` random sets has more than a marked with at most 2^-bits."""
+    allowed = math.log2(_all_draws(clients, draws)) - math.log2(clients) - bits
+    total = 0
+    for value, ways in _ways_down(clients, marked, draws):
+        total += ways
+        if math.log2(total) > allowed:
+            return value
+    return 0
 
 
 def any_above(clients: int, marked: int, draws: int, value: int) -> float:
-    """Return log2 of the union bound over ``clients`` sets on P[more than ``value`` marked ones among ``draws``]."""
-    return log2_tail_above(clients, marked, draws, value) + math.log2(clients)
+    """Return the bits of the union bound that any of ``clients`` random sets has more than ``value`` marked."""
+    total = sum(ways for found, ways in _ways_down(clients, marked, draws) if found > value)
+    return _union_bits(total, clients, draws)
 
 
-def log2_tail_above(population: int, marked: int, draws: int, value: int) -> float:
-    """Return log2 P[X > value] for X hypergeometric: marked ones among ``draws`` out of ``population``."""
-    return _log2_ratio(_cumulative(population, marked, draws, value + 1, draws), population, draws)
+def any_below(clients: int, marked: int, draws: int, value: int) -> float:
+    """Return the bits of the union bound that any of ``clients`` random sets has fewer than ``value`` marked."""
+    unmarked = _ways_down(clients, clients - marked, draws)
+    return _union_bits(sum(ways for found, ways in unmarked if draws - found < value), clients, draws)
 
 
-def log2_tail_below(population: int, marked: int, draws: int, value: int) -> float:
-    """Return log2 P[X < value] for X hypergeometric."""
-    return _log2_ratio(_cumulative(population, marked, draws, 0, value - 1), population, draws)
+def _ways_down(clients: int, marked: int, draws: int) -> Iterator[tuple[int, int]]:
+    """Yield (x, number of draws with exactly x marked) from the largest x down, in exact integers."""
+    unmarked, value = clients - marked, min(marked, draws)
+    ways = math.comb(marked, value) * math.comb(unmarked, draws - value)
+    while value >= 0 and draws - value <= unmarked:
+        yield value, ways
+        ways = ways * value * (unmarked - draws + value) // ((marked - value + 1) * (draws - value + 1))
+        value -= 1
 
 
-def _cumulative(population: int, marked: int, draws: int, low: int, high: int) -> int:
-    """Count the draws with low to high marked ones."""
-    low, high = max(low, draws - (population - marked), 0), min(high, draws, marked)
-    if low > high:
-        return 0
-    term = math.comb(marked, low) * math.comb(population - marked, draws - low)
-    total = term
-    for x in range(low, high):
-        term = term * (marked - x) * (draws - x) // ((x + 1) * (population - marked - draws + x + 1))
-        total += term
-    return total
+def _union_bits(ways: int, clients: int, draws: int) -> float:
+    if not ways:
+        return math.inf
+    return math.log2(_all_draws(clients, draws)) - math.log2(ways) - math.log2(clients)
 
 
-def _log2_ratio(count: int, population: int, draws: int) -> float:
-    return -math.inf if count == 0 else math.log2(count) - math.log2(_all_draws(population, draws))
-
-
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _all_draws(population: int, draws: int) -> int:
     return math.comb(population, draws)
 
@@ -230,7 +240,7 @@ def reference(
     """Return (k, t) by the published procedure, without our stronger active condition; ``None`` if infeasible.
 
     For comparison only: it rounds rates down to whole clients, and its active threshold grants 2t > k + a, which
-    forgets the victim's own share. Use ``find``.
+    forgets the victim's own share and lets the server choose who drops out. Use ``find``.
     """
     corrupt, dropped = math.floor(corrupt_rate * clients), math.floor(dropout_rate * clients)
     for degree in range(2, clients - 1, 2):
@@ -248,7 +258,4 @@ def reference(
 
 def _greatest_kept(clients: int, stay: int, degree: int, eta: float) -> int:
     """Return the greatest t such that P[some client keeps fewer than t neighbours] <= 2^-eta."""
-    kept = 0
-    while kept < degree and log2_tail_below(clients, stay, degree, kept + 1) + math.log2(clients) <= -eta:
-        kept += 1
-    return kept
+    return degree - most_marked(clients, clients - stay, degree, eta)

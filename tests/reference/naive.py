@@ -29,11 +29,10 @@ class Round:
     """What everybody knows, and every derivation."""
 
     def __init__(self, params):
-        self.ids, self.threshold, self.suite = params["clients"], params["threshold"], params["suite"]
+        self.threshold, self.suite, self.active = params["threshold"], params["suite"], params["adversary"] == "active"
         self.vectors = [(v["name"], v["length"], int(v["modulus"])) for v in params["vectors"]]
-        self.active = params["adversary"] == "active"
         self.degree = params["degree"] if params["protocol"] == "secagg+" else 0
-        self.sparse = 0 < self.degree < len(self.ids) - 1
+        self.sparse = 0 < self.degree < len(params["clients"]) - 1
         self.commits = self.sparse or params["joint_randomness"]
         order = ("study", "round_index", "clients", "threshold", "vectors", "task", "attempt", "roster", "adversary",
                  "protocol", "degree", "min_survivors", "joint_randomness", "suite")  # fmt: skip
@@ -181,8 +180,8 @@ class Client:
                 (cipher, associated), nonce = self.channel(me, holder), self.take(12, "aead-nonce")
                 sealed = nonce + cipher.encrypt(nonce, encode((me, holder, *shares)), associated)
             hashes = [r.hash("share", s, kind, me, holder, shares[i]) for i, kind in enumerate(kinds)]
-            signature = r.sign(self.identity, "share-keys", s, me, holder, seed_hash, *hashes)
-            dealt.append((holder, sealed, *hashes, signature))
+            signature = r.sign(self.identity, "share-keys", s, me, holder, seed_hash, *hashes, b"")
+            dealt.append((holder, b"", sealed, *hashes, signature))  # no offers in this suite
         return [self.frame(SHARES, part, seed_hash, dealt)]
 
     def channel(self, dealer, holder):
@@ -195,7 +194,7 @@ class Client:
         self.peers = [entry[0] for entry in relayed]
         if parts:
             self.joint_seed = self.round.joint_seed(self.session, parts)
-        for dealer, _, sealed, *_ in relayed:
+        for dealer, _, _, sealed, *_ in relayed:
             cipher, associated = self.channel(dealer, self.me)
             self.held[dealer] = decode(cipher.decrypt(sealed[:12], sealed[12:], associated))[2:]
         return []
@@ -212,8 +211,9 @@ class Client:
         return frames
 
     def sign_survivors(self, survivors):
-        statement = (self.session, self.model, survivors)
-        return [self.frame(CONSISTENCY, self.round.sign(self.identity, "survivors", *statement))]
+        return [
+            self.frame(CONSISTENCY, self.round.sign(self.identity, "survivors", self.session, self.model, survivors))
+        ]
 
     def unmask(self, survivors, dropped, signatures):
         both = [[(d, self.held[d][i]) for d in ids if d in self.held] for i, ids in enumerate((survivors, dropped))]
@@ -225,9 +225,8 @@ class Server:
 
     def __init__(self, params, model):
         self.round, self.model, self.said, self.seed = Round(params), model, {}, b""
-        sparse, active = self.round.sparse, self.round.active
-        phases = [(self.publish, 1), (self.neighbours, sparse), (self.relay, 1), (self.survived, active), (self.ask, 1)]
-        self.phases = [phase for phase, wanted in phases if wanted]
+        sparse, active = [self.neighbours] * self.round.sparse, [self.survived] * self.round.active
+        self.phases = [self.publish, *sparse, self.relay, *active, self.ask]
 
     def receive(self, client, frame):
         _, kind, _, body = decode(frame)
@@ -243,8 +242,7 @@ class Server:
         return [(client, encode((1, kind, context or self.session, body_of(client)))) for client in clients]
 
     def publish(self):
-        self.directory = [(client, *keys) for client, keys in self.heard(ADVERTISE).items()]
-        self.members = [entry[0] for entry in self.directory]
+        self.members, self.directory = list(self.heard(ADVERTISE)), [(c, *k) for c, k in self.heard(ADVERTISE).items()]
         self.session = self.round.hash("session", self.round.hash_of_params, self.directory)
         kind = REVEAL_REQUEST if self.round.sparse else SHARE_REQUEST
         return self.send(self.members, kind, lambda _: (self.directory,), self.round.hash_of_params)

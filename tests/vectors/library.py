@@ -66,6 +66,12 @@ class LibraryClient(_Machine):
         with self._step():
             return list(self.machine.submit(arrays, model_hash))
 
+    def joint_seed(self) -> bytes:
+        state = self.machine.state
+        if not isinstance(state, states.ExpectInput):
+            raise Mismatch(f"{type(state).__name__} has no joint seed")
+        return state.joint_seed
+
 
 class LibraryServer(_Machine):
     machine: Server

@@ -44,7 +44,7 @@ class Setup:
     seed: str
     params: RoundParams
     policy: LocalPolicy
-    entropy: Callable[[str, int], InsecureSeededEntropy] = lambda seed, client: InsecureSeededEntropy(seed, client)
+    entropy: Callable[[str, int], InsecureSeededEntropy] = InsecureSeededEntropy
 
     def inputs(self, client: int) -> dict[str, Any]:
         """The input of ``client`` in its written form."""
@@ -153,6 +153,9 @@ class Recording:
         return self._sent_by(client, "receive", (name,), self.clients[client].receive(self.frames[name]))
 
     def submit(self, client: int) -> list[str]:
+        if self.given.params.commits:
+            value = self.clients[client].joint_seed().hex()
+            self.operations.append(Operation(client, "joint-seed", more={"value": value}))
         shapes = {spec.name: (spec.length, spec.modulus) for spec in self.given.params.vectors}
         written = self.given.inputs(client)
         vectors = {name: doc.read_residues(written[name], *shapes[name]) for name in written}
@@ -195,7 +198,7 @@ class Recording:
                 in the middle of its masked input, after that part of its frames.
             twice: every frame reaches the server two times.
         """
-        last = {client: EVERYTHING for client in self.given.params.clients} | dict(completed or {})
+        last = dict.fromkeys(self.given.params.clients, EVERYTHING) | dict(completed or {})
         for index in range(len(self.given.phases)):
             requests = self.advance() if index else {}
             answers = {}

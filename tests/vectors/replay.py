@@ -39,6 +39,10 @@ class ClientMachine(Protocol):
 
     def submit(self, vectors: Mapping[str, list[int]], model_hash: bytes) -> list[bytes]: ...
 
+    def joint_seed(self) -> bytes:
+        """The joint seed of the round, for the layers above; asked before ``submit``."""
+        ...
+
 
 class ServerMachine(Protocol):
     """The server in one round."""
@@ -118,6 +122,10 @@ class _Run:
             return self.clients[client].start()
         if name == "receive":
             return self.clients[client].receive(self._input(operation))
+        if name == "joint-seed":
+            if (found := self.clients[client].joint_seed().hex()) != operation["value"]:
+                raise Mismatch(f"expected the joint seed {operation['value']}, found {found}")
+            return []
         inputs = self.document["parties"][str(client)]["inputs"]
         shapes = {v["name"]: (v["length"], int(v["modulus"])) for v in self.document["params"]["vectors"]}
         vectors = {vector: read_residues(written, *shapes[vector]) for vector, written in inputs.items()}
@@ -149,10 +157,16 @@ class _Run:
             raise Mismatch(f"expected frames to {[to for to, _ in expected]}, found {[to for to, _ in sent]}")
         for (to, output), (_, frame) in zip(expected, sent, strict=True):
             if not same_frame(output, frame):
-                raise Mismatch(f"frame {output['frame']} (to {to}) is another one: {frame.hex()}")
+                raise Mismatch(
+                    f"frame {output['frame']} (to {to}) is another one, of {len(frame)} bytes: {_start(frame)}"
+                )
             self.frames[output["frame"]] = frame
 
     def check_nothing_left(self) -> None:
         for client, entropy in self.entropy.items():
             if not entropy.exhausted:
                 raise Mismatch(f"{self.document['name']}: client {client} drew less than the vector has")
+
+
+def _start(frame: bytes) -> str:
+    return frame.hex() if len(frame) <= 200 else frame[:200].hex() + "..."

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from protocols.pairwise.messages import AdvertisedKeys, AdvertiseKeys, RevealedPart
 from protocols.pairwise.params import LocalPolicy, Roster, RoundParams
+from protocols.pairwise.validation.parameters import check_graph
 from protocols.pairwise.validation.rules import Rule, ascending, refuse, signed
 from protocols.primitives.key_agreement import AgreementError
 from protocols.suites import PrivateKey
@@ -25,13 +26,15 @@ def check_own_entry(directory: Sequence[AdvertisedKeys], client: int, advertised
         refuse(Rule.DIRECTORY_OWN_ENTRY, "the key directory leaves this client out or changes its keys")
 
 
-def check_directory_size(params: RoundParams, directory: Sequence[AdvertisedKeys]) -> None:
-    """C12."""
+def check_directory_size(params: RoundParams, policy: LocalPolicy, directory: Sequence[AdvertisedKeys]) -> None:
+    """C12: enough clients are here, and a sparse graph is as safe among them as it would be among all invited."""
     if len(directory) < params.least_survivors:
         refuse(
             Rule.DIRECTORY_LARGE_ENOUGH,
             f"{len(directory)} clients advertised keys, fewer than the {params.least_survivors} that must stay",
         )
+    if params.sparse:
+        check_graph(params, policy, len(directory), Rule.DIRECTORY_LARGE_ENOUGH)
 
 
 def check_directory_keys(params: RoundParams, directory: Sequence[AdvertisedKeys]) -> None:

@@ -43,34 +43,38 @@ def check_threshold(params: RoundParams, policy: LocalPolicy) -> None:
             Rule.THRESHOLD_SAFE,
             f"{params.least_survivors} inputs may be opened; the local policy asks for at least {policy.min_threshold}",
         )
-    holders, corrupt = len(params.clients), policy.colluders
-    if params.sparse:
-        holders, corrupt = params.degree + 1, _check_sparse(params, policy)
+    check_graph(params, policy, len(params.clients), Rule.THRESHOLD_SAFE)
+
+
+def check_graph(params: RoundParams, policy: LocalPolicy, present: int, rule: Rule) -> None:
+    """Refuse a threshold or degree that is not safe among ``present`` clients (C3 for all invited, C12 for U1)."""
+    holders, corrupt = present, policy.colluders
+    if params.sparse and params.degree < present - 1:
+        holders, corrupt = params.degree + 1, _corrupt_neighbours(params, policy, present, rule)
     safe = threshold_against_server(holders, params.adversary, corrupt)
     if params.threshold < safe:
         refuse(
-            Rule.THRESHOLD_SAFE,
+            rule,
             f"threshold {params.threshold} of {holders} falls to {corrupt} colluders and an {params.adversary} server; "
             f"at least {safe} is needed",
         )
 
 
-def _check_sparse(params: RoundParams, policy: LocalPolicy) -> int:
+def _corrupt_neighbours(params: RoundParams, policy: LocalPolicy, present: int, rule: Rule) -> int:
     """Check that a sparse graph stays connected, and return the most corrupt neighbours that any client has."""
     bits = finder.graph_bits(policy.sigma, policy.max_attempts)
-    clients, least = len(params.clients), params.least_survivors
-    if not policy.colluders < least:
-        refuse(Rule.THRESHOLD_SAFE, f"{policy.colluders} colluders among {least} survivors leave nobody to hide among")
+    if not policy.colluders < params.least_survivors:
+        refuse(rule, f"{policy.colluders} colluders among {params.least_survivors} leave nobody to hide among")
     # Against an active server rule C29 looks at the survivors themselves, whatever made the others drop out.
     if params.adversary == "curious":
-        removed = policy.colluders + clients - least
-        if finder.connectivity_bits(clients, removed, params.degree) < bits:
+        removed = policy.colluders + max(present - params.least_survivors, 0)
+        if finder.connectivity_bits(present, removed, params.degree) < bits:
             refuse(
-                Rule.THRESHOLD_SAFE,
-                f"a graph of degree {params.degree} may fall apart when {removed} of {clients} clients are corrupt or "
+                rule,
+                f"a graph of degree {params.degree} may fall apart when {removed} of {present} clients are corrupt or "
                 "gone; a larger degree is needed",
             )
-    return finder.most_marked(least, policy.colluders, params.degree, bits)
+    return finder.most_marked(present, policy.colluders, params.degree, bits)
 
 
 def check_attempts(params: RoundParams, policy: LocalPolicy) -> None:

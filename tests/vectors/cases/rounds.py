@@ -11,8 +11,8 @@ from tests.support.entropy import InsecureSeededEntropy
 from tests.vectors.document import Document
 from tests.vectors.recording import Recording, Setup, setup
 
-FULL_FRAME = 400
-"""Outputs up to this many bytes are written in full, longer ones as a hash."""
+FULL_FRAME = {3: 2000, 4: 300, 5: 300, 8: 130}
+"""Outputs up to this many bytes, by the number of clients, are written in full, longer ones as a hash."""
 
 MIXED = (
     VectorSpec("model", 9, 1 << 20),
@@ -45,7 +45,9 @@ def _names(given: Setup) -> str:
     return f"{protocol}_{params.adversary}_n{len(params.clients)}_t{params.threshold}{graph}"
 
 
-def _case(given: Setup, what: str, about: str, completed: Mapping[int, float] | None = None, twice: bool = False) -> Case:
+def _case(
+    given: Setup, what: str, about: str, completed: Mapping[int, float] | None = None, twice: bool = False
+) -> Case:
     return f"{_names(given)}_{what}", about, given, completed or {}, twice
 
 
@@ -58,17 +60,25 @@ def _complete(protocol: str, adversary: str) -> Iterator[Case]:
 
     last = 4 if adversary == "active" else 3
     yield _case(given("all", SMALL, 3, PLAIN), "all", "Everybody stays.")
-    yield _case(given("edges", SMALL, 3, EDGES), "moduli", "The smallest and the largest moduli; a name beyond ASCII.")
     joint = given("joint", SMALL, 3, MIXED, joint_randomness=True, degree=2)
-    yield _case(joint, "joint", "A joint seed in the complete graph, revealed along with the shares; degree written out.")
-    yield _case(given("twice", SMALL, 3, BYTES, attempt=2), "repeated", "Every frame reaches the server twice.", {}, True)
+    yield _case(
+        joint, "joint", "A joint seed in the complete graph, revealed along with the shares; degree written out."
+    )
+    if protocol == "secagg+":
+        return  # nothing but the name differs from secagg, and that is shown
+    yield _case(given("edges", SMALL, 3, EDGES), "moduli", "The smallest and the largest moduli; a name beyond ASCII.")
+    yield _case(
+        given("twice", SMALL, 3, BYTES, attempt=2), "repeated", "Every frame reaches the server twice.", {}, True
+    )
 
     yield _case(given("all", FIVE, 4, MIXED), "all", "Everybody stays; four vectors of four moduli.")
     yield _case(given("silent", FIVE, 4, PLAIN), "drop_at_advertise_keys", "One client never starts.", {2: 0})
     yield _case(given("no shares", FIVE, 4, EDGES), "drop_at_share_keys", "One advertises keys, no shares.", {1: 1})
     yield _case(given("no input", FIVE, 4, MIXED), "drop_at_masked_input", "One shares keys, sends no input.", {9: 2})
     half = given("half", FIVE, 4, BYTES, joint_randomness=True)
-    yield _case(half, "drop_amid_masked_input", "One sends the first of its two vectors only; with a joint seed.", {5: 2.5})
+    yield _case(
+        half, "drop_amid_masked_input", "One sends the first of its two vectors only; with a joint seed.", {5: 2.5}
+    )
     unasked = given("no answer", FIVE, 4, MIXED)
     yield _case(unasked, "drop_at_unmasking", "One is in the sum and does not answer.", {65535: last})
 
@@ -145,13 +155,15 @@ def _single() -> Iterator[Case]:
 
 
 def cases() -> list[Case]:
-    found = [case for protocol in ("secagg", "secagg+") for a in ("curious", "active") for case in _complete(protocol, a)]
+    found = [
+        case for protocol in ("secagg", "secagg+") for a in ("curious", "active") for case in _complete(protocol, a)
+    ]
     return [*found, *_sparse("curious"), *_sparse("active"), *_single()]
 
 
 def record(case: Case) -> Document:
     name, about, given, completed, twice = case
-    return Recording(given).run(completed, twice=twice).write(name, about, FULL_FRAME)
+    return Recording(given).run(completed, twice=twice).write(name, about, FULL_FRAME[len(given.params.clients)])
 
 
 def positive() -> dict[str, Callable[[], Document]]:
@@ -170,4 +182,4 @@ def _aborted() -> Document:
     for client, name in recording.abort("the study was called off").items():
         recording.tell(client, name)
     about = "The server ends the round while shares are dealt; a client that dealt and two that did not all stop."
-    return recording.write("secagg_curious_n3_t3_aborted", about, FULL_FRAME)
+    return recording.write("secagg_curious_n3_t3_aborted", about, FULL_FRAME[3])
