@@ -75,7 +75,7 @@ def server_end(state: states.CollectAdvertiseKeys) -> ServerStep:
         request = m.RevealRandomnessRequest(directory)
     else:
         graph = GraphSpec(tuple(advertised), 0, b"")
-        following = states.CollectShareKeys(terms, session, graph, advertised, {})
+        following = states.CollectShareKeys(terms, session, graph, b"", advertised, {})
         request = m.ShareKeysRequest(directory)
     frame = m.CODEC.encode(params.hash(), request)
     return ServerStep(following, to_all(tuple(advertised), frame))

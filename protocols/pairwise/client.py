@@ -118,6 +118,11 @@ class Client:
         """Whether the machine waits for the caller's vectors."""
         return isinstance(self.state, states.ExpectInput)
 
+    @property
+    def joint_seed(self) -> bytes:
+        """The 32-byte seed that the clients made together, while the machine wants input; else empty."""
+        return self.state.joint_seed if isinstance(self.state, states.ExpectInput) else b""
+
     def submit(self, vectors: Mapping[str, NDArray[np.uint64]], model_hash: bytes) -> Iterator[bytes]:
         """Mask whole vectors, yielding one frame per chunk, so that only one chunk is in memory beside the input.
 

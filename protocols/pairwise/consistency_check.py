@@ -43,7 +43,7 @@ def server_begin(state: states.CollectMaskedInput) -> ServerStep:
     """Close the masked inputs and ask the survivors to sign their list."""
     survivors = complete(state)
     following = states.CollectConsistencyCheck(
-        state.terms, state.session, state.graph, state.advertised, state.shared, survivors, {}
+        state.terms, state.session, state.graph, state.joint_seed, state.advertised, state.shared, survivors, {}
     )
     frame = m.CODEC.encode(state.session, m.ConsistencyCheckRequest(survivors))
     return ServerStep(following, to_all(tuple(survivors), frame))

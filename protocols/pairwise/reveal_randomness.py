@@ -59,7 +59,8 @@ def server_end(state: states.CollectRevealRandomness) -> ServerStep:
     """Publish all parts: from them follows who is whose neighbour."""
     terms = state.terms
     parts = tuple(m.RevealedPart(client, state.parts[client]) for client in sorted(state.parts))
-    graph = graph_of(terms.params, tuple(state.advertised), joint_seed(terms.params, state.session, parts))
-    following = states.CollectShareKeys(terms, state.session, graph, state.advertised, {})
+    seed = joint_seed(terms.params, state.session, parts)
+    graph = graph_of(terms.params, tuple(state.advertised), seed)
+    following = states.CollectShareKeys(terms, state.session, graph, seed, state.advertised, {})
     frame = m.CODEC.encode(state.session, m.NeighboursRequest(parts))
     return ServerStep(following, to_all(tuple(state.advertised), frame))

@@ -221,6 +221,11 @@ class Server:
         return step.outbound
 
     @property
+    def joint_seed(self) -> bytes:
+        """The 32-byte seed that the clients made together, once the sum is open; empty in a round without one."""
+        return self._opened().joint_seed
+
+    @property
     def survivors(self) -> tuple[int, ...]:
         """The clients whose inputs are in the sum."""
         return self._opened().survivors

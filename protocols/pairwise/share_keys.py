@@ -184,5 +184,6 @@ def server_end(state: states.CollectShareKeys) -> ServerStep:
         return m.CODEC.encode(state.session, message)
 
     kept = {client: msgspec.structs.replace(dealing, relay=()) for client, dealing in dealings.items()}
-    following = states.CollectMaskedInput(state.terms, state.session, state.graph, state.advertised, kept, {})
+    seed = joint_seed(state.terms.params, state.session, parts) if parts else state.joint_seed
+    following = states.CollectMaskedInput(state.terms, state.session, state.graph, seed, state.advertised, kept, {})
     return ServerStep(following, Outbound(ids, request))

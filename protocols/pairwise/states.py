@@ -228,6 +228,7 @@ class CollectShareKeys(State, frozen=True):
     terms: Terms
     session: bytes
     graph: GraphSpec
+    joint_seed: bytes
     advertised: dict[int, m.AdvertiseKeys]
     shared: dict[int, Dealing]
 
@@ -238,6 +239,7 @@ class CollectMaskedInput(State, frozen=True):
     terms: Terms
     session: bytes
     graph: GraphSpec
+    joint_seed: bytes
     advertised: dict[int, m.AdvertiseKeys]
     shared: dict[int, Dealing]
     received: dict[int, tuple[bytes, ...]]
@@ -249,6 +251,7 @@ class CollectConsistencyCheck(State, frozen=True):
     terms: Terms
     session: bytes
     graph: GraphSpec
+    joint_seed: bytes
     advertised: dict[int, m.AdvertiseKeys]
     shared: dict[int, Dealing]
     survivors: tuple[int, ...]
@@ -261,6 +264,7 @@ class CollectUnmasking(State, frozen=True):
     terms: Terms
     session: bytes
     graph: GraphSpec
+    joint_seed: bytes
     advertised: dict[int, m.AdvertiseKeys]
     shared: dict[int, Dealing]
     survivors: tuple[int, ...]
@@ -294,11 +298,14 @@ class CollectUnmasking(State, frozen=True):
 class Opened(State, frozen=True):
     """All secrets needed are known: ``self_masks`` of survivors and the pairwise seeds left in the sum.
 
+    ``joint_seed`` is the 32-byte seed that the clients made together, or empty.
+
     ``pairwise`` lists (surviving client, dropped neighbour, seed).
     """
 
     terms: Terms
     session: bytes
+    joint_seed: bytes
     survivors: tuple[int, ...]
     dropped: tuple[int, ...]
     self_masks: dict[int, Secret]

@@ -53,7 +53,7 @@ def server_begin(state: states.CollectMaskedInput | states.CollectConsistencyChe
     survivors = state.survivors if isinstance(state, states.CollectConsistencyCheck) else complete(state)
     asked = tuple(sorted(signatures)) or survivors
     following = states.CollectUnmasking(
-        state.terms, state.session, state.graph, state.advertised, state.shared, survivors, asked, {}
+        state.terms, state.session, state.graph, state.joint_seed, state.advertised, state.shared, survivors, asked, {}
     )
     dropped = following.dropped
     signed = [m.SurvivorSignature(client, signatures[client]) for client in sorted(signatures)]
@@ -120,7 +120,9 @@ def server_end(state: states.CollectUnmasking) -> ServerStep:
             else:
                 agreed = check.check_responded(mask_key, public, state.mask_offer(other, dealer), other)
             pairwise.append((other, dealer, masking.pairwise_seed(cipher, state.session, agreed, dealer, other)))
-    opened = states.Opened(state.terms, state.session, state.survivors, state.dropped, self_masks, tuple(pairwise))
+    opened = states.Opened(
+        state.terms, state.session, state.joint_seed, state.survivors, state.dropped, self_masks, tuple(pairwise)
+    )
     return ServerStep(opened)
 
 

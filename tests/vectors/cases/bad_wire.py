@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from protocols.pairwise import messages as m
-from tests.vectors.cases.scenes import ME, Bad, active, curious, joint, sparse
-from tests.vectors.recording import Recording, write_frame
+from tests.vectors.cases.scenes import ME, Bad, active, curious, item, joint, sparse
+from tests.vectors.recording import Recording, change, write_frame
 
 DIRECTORY, RELAYED, QUESTION, KEYS = (
     "ShareKeysRequest",
@@ -45,18 +45,18 @@ def sizes() -> Iterator[Bad]:
     many = tuple(range(1, 400))
     entry = m.RevealedPart(ME, bytes(32))
     yield Bad("W1", "client_frame", "Longer than any message to a client of this round.", curious, RELAYED,
-              lambda _, request: msgspec.structs.replace(request, parts=(entry,) * 150))  # fmt: skip
+              lambda _, request: change(request, parts=(entry,) * 150))  # fmt: skip
     yield Bad("W1", "client_body", "A survivor list longer than that message may be.", curious, QUESTION,
-              lambda _, request: msgspec.structs.replace(request, survivors=many))  # fmt: skip
+              lambda _, request: change(request, survivors=many))  # fmt: skip
     yield Bad("W1", "server_frame", "Longer than any message to the server in this round.", curious, CHUNK,
-              lambda _, chunk: msgspec.structs.replace(chunk, payload=bytes(4000)))  # fmt: skip
+              lambda _, chunk: change(chunk, payload=bytes(4000)))  # fmt: skip
     yield Bad("W1", "server_body", "A chunk longer than the longest of this round.", curious, CHUNK,
-              lambda _, chunk: msgspec.structs.replace(chunk, payload=bytes(300)))  # fmt: skip
+              lambda _, chunk: change(chunk, payload=bytes(300)))  # fmt: skip
 
 
 def forms() -> Iterator[Bad]:
-    def bad(what: str, about: str, at: str, change: Any, scene: Any = curious) -> Bad:
-        return Bad("W2", what, about, scene, at, change)
+    def bad(what: str, about: str, at: str, changed: Any, scene: Any = curious) -> Bad:
+        return Bad("W2", what, about, scene, at, changed)
 
     yield bad("client_empty", "No bytes at all.", DIRECTORY, lambda *_: b"")
     yield bad("client_truncated", "The last byte is missing.", DIRECTORY, lambda r, _: r.frames[DIRECTORY][:-1])
@@ -75,6 +75,7 @@ def forms() -> Iterator[Bad]:
     yield bad("client_id_too_large", "A survivor with id 65536.", QUESTION, raw(QUESTION, body=[[2, 65536], [], []]))
     yield bad("client_id_negative", "A survivor with id -1.", QUESTION, raw(QUESTION, body=[[-1, 2], [], []]))
     yield bad("client_id_is_a_float", "A survivor with id 2.5.", QUESTION, raw(QUESTION, body=[[2.5, 3], [], []]))
+    yield bad("client_id_is_a_whole_float", "A survivor with id 2.0.", QUESTION, raw(QUESTION, body=[[2.0, 3], [], []]))
     yield bad("client_list_without_end", "A list that claims 2^32 - 1 ids; memory for it must not be taken.", QUESTION,
               lambda r, _: encoded(r, QUESTION, body=0)[:-1] + b"\x93\xdd\xff\xff\xff\xff\x01")  # fmt: skip
     yield bad(
@@ -91,8 +92,7 @@ def forms() -> Iterator[Bad]:
     yield bad("server_share_short", "A share of 32 bytes: one byte less than a field element.", ANSWER,
               lambda r, _: encoded(r, ANSWER, body=[[[2, bytes(32)]], []]))  # fmt: skip
     yield bad("server_sealed_long", "A sealed pair longer than one can be.", SHARES,
-              lambda _, shares: msgspec.structs.replace(shares, dealt=(msgspec.structs.replace(shares.dealt[0],
-                                                                                            sealed=bytes(200)),)))  # fmt: skip
+              lambda _, shares: change(shares, dealt=item(shares.dealt, 0, sealed=bytes(200))))  # fmt: skip
 
 
 def aborts() -> Iterator[Bad]:
@@ -106,16 +106,16 @@ def aborts() -> Iterator[Bad]:
 
 
 def headers() -> Iterator[Bad]:
-    def bad(rule: str, what: str, about: str, at: str, change: Any, scene: Any = curious) -> Bad:
-        return Bad(rule, what, about, scene, at, change)
+    def bad(rule: str, what: str, about: str, at: str, changed: Any, scene: Any = curious) -> Bad:
+        return Bad(rule, what, about, scene, at, changed)
 
     yield bad("W3", "client_version_0", "Version 0.", DIRECTORY, raw(DIRECTORY, version=0))
     yield bad("W3", "client_version_2", "Version 2.", DIRECTORY, raw(DIRECTORY, version=2))
     yield bad("W3", "server_version_2", "Version 2.", KEYS, raw(KEYS, version=2))
     yield bad("W4", "client_kind_unknown", "Kind 99 is no message.", DIRECTORY, raw(DIRECTORY, kind=99))
     yield bad("W4", "client_kind_zero", "Kind 0 is no message.", DIRECTORY, raw(DIRECTORY, kind=0))
-    yield bad("W4", "client_gets_a_clients_message", "Another client's keys as they were sent to the server.", DIRECTORY,
-              lambda r, _: r.frames[KEYS])  # fmt: skip
+    yield bad("W4", "client_gets_a_clients_message", "Another client's keys as they were sent to the server.",
+              DIRECTORY, lambda r, _: r.frames[KEYS])  # fmt: skip
     yield bad("W4", "server_kind_unknown", "Kind 99 is no message.", KEYS, raw(KEYS, kind=99))
     yield bad("W4", "server_gets_a_servers_message", "A client sends an Abort.", SHARES,
               lambda r, _: write_frame(r.given.params.hash(), m.Abort("over")))  # fmt: skip
@@ -125,11 +125,11 @@ def headers() -> Iterator[Bad]:
     yield bad("W5", "client_parts", "The parts of another session's joint seed.", "NeighboursRequest",
               in_context(OTHER_ROUND), sparse)  # fmt: skip
     yield bad("W5", "client_shares", "Shares relayed in another session.", RELAYED, in_context(OTHER_ROUND))
-    yield bad("W5", "client_survivors", "Survivors of another session.", "ConsistencyCheckRequest", in_context(OTHER_ROUND),
-              active)  # fmt: skip
+    yield bad("W5", "client_survivors", "Survivors of another session.", "ConsistencyCheckRequest",
+              in_context(OTHER_ROUND), active)  # fmt: skip
     yield bad("W5", "client_unmasking", "The unmasking question of another session.", QUESTION, in_context(OTHER_ROUND))
-    yield bad("W5", "client_unmasking_in_parameters", "The unmasking question in the context of the parameters.", QUESTION,
-              lambda r, question: write_frame(r.given.params.hash(), question))  # fmt: skip
+    yield bad("W5", "client_unmasking_in_parameters", "The unmasking question in the context of the parameters.",
+              QUESTION, lambda r, question: write_frame(r.given.params.hash(), question))  # fmt: skip
     yield bad("W5", "server_keys", "Keys for other parameters.", KEYS, in_context(OTHER_ROUND))
     yield bad("W5", "server_part", "A part for another session.", "3.RevealRandomness", in_context(OTHER_ROUND), sparse)
     yield bad("W5", "server_shares", "Shares dealt in another session.", SHARES, in_context(OTHER_ROUND))

@@ -17,7 +17,7 @@ from protocols.primitives import aead
 from protocols.wire import Message
 from tests.support.entropy import InsecureSeededEntropy
 from tests.vectors import document as doc
-from tests.vectors.recording import Change, Operation, Recording, Setup, head, identity, setup, write_frame
+from tests.vectors.recording import Change, Operation, Recording, head, identity, setup, write_frame
 
 OUTPUT = 100
 """Outputs up to this many bytes are written in full, longer ones as a hash; inputs always in full."""
