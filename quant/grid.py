@@ -4,23 +4,91 @@ Everything about the grid is public and the same at all sites, so a sum of integ
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quant.checks import positive_bound, whole_number
 from quant.errors import ConfigurationError, InputError
-from quant.rounding import FRACTION, STOCHASTIC_BIAS, nearest, round_fixed_point
+from quant.rounding import MAX_SHORT_LEVELS, add_dither, nearest, round_fixed_point, round_short
 from quant.streams import SYSTEM_STREAM, RandomStream
-from quant.vectors import SLICE, FloatVector, as_vector, check_integers, magnitude, slices
+from quant.vectors import WIDE_SLICE, FloatVector, as_vector, check_integers, magnitude, slices
 
 MAX_LEVELS = 2**32
+MAX_DITHER_LEVELS = 2**30
 FLOAT_ERROR = 2.0**-49
 """Most that float64 arithmetic adds to the error of one value, in units of ``bound``. Proof: `UniformGrid`."""
 
-Rounding = Literal["stochastic", "nearest"]
+Rounding = Literal["stochastic", "nearest", "dither", "conditional"]
+
+
+class Grid(Protocol):
+    """Where a chain ends: vectors of shape (dim,) to integers in [0, levels - 1], and their sums back."""
+
+    @property
+    def levels(self) -> int:
+        """Number of encoded integers (of the widest coordinate)."""
+        ...
+
+    @property
+    def bound(self) -> float:
+        """Largest magnitude that every coordinate can hold."""
+        ...
+
+    @property
+    def step(self) -> float:
+        """Distance of neighbouring grid points (the largest)."""
+        ...
+
+    @property
+    def max_error(self) -> float:
+        """Largest |decoded - x| of one coordinate that is not saturated."""
+        ...
+
+    @property
+    def max_bias(self) -> float:
+        """Largest |E[decoded] - x| of one coordinate that is not saturated."""
+        ...
+
+    @property
+    def variance(self) -> float:
+        """Largest variance of one coordinate's error, over the coins."""
+        ...
+
+    @property
+    def rounding(self) -> Rounding:
+        """How values between grid points are treated."""
+        ...
+
+    @property
+    def wraps(self) -> bool:
+        """Whether a sum may leave the field and come back at the other end."""
+        ...
+
+    def check_dim(self, dim: int) -> None:
+        """Refuse a number of coordinates that the grid is not made for."""
+        ...
+
+    def encode_part(
+        self, part: FloatVector, first: int, out: NDArray[np.int64], stream: RandomStream, high: float
+    ) -> None:
+        """Round coordinates first, first + 1, ... of a vector whose largest magnitude is at most ``high``."""
+        ...
+
+    def decode(self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = ()) -> NDArray[np.float64]:
+        """Give the float sum of ``count`` vectors from the sum of their integers."""
+        ...
+
+    def saturated(self, x: FloatVector) -> int:
+        """How many coordinates lie beyond the range."""
+        ...
+
+    def config(self) -> dict[str, object]:
+        """Give the preset keys."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +97,36 @@ class UniformGrid:
 
     ``levels`` is any whole number from 2 (one bit: the two ends) to 2^32; zero is a grid point if it is odd.
 
+    Rounding, of a value v in units of one step, with a coin u of ``coin_bits`` bits where one is tossed:
+
+    - ``stochastic``: v goes up with probability v - floor(v). Unbiased; variance at most step^2 / 4, on average 1/6.
+    - ``nearest``: error at most half a step, which does not average out.
+    - ``dither`` (subtractive): rounds as ``stochastic`` does, with coins from the *public* stream of this client, and
+      ``decode`` subtracts what the coins added. The error is then uniform over (-step/2, step/2), whatever v is:
+      unbiased, variance step^2 / 12. It is the better one wherever the sites share a seed.
+    - ``conditional``: as ``stochastic``, but a chain checks the norm of the integers; see ``codec.chain``.
+
     Exact: q is a whole number in [0, levels - 1] whatever the finite input; ``decode`` is linear in (total, count),
-    and opposite grid points decode to opposite floats. Bounded: for |x| <= bound the error
+    and opposite grid points decode to opposite floats. Dither: with t = v in fixed point (``coin_bits`` behind the
+    point) and u uniform, q 2^b - (t + u) runs through every value of {-(2^b - 1), ..., 0} once as u runs through
+    all coins, whatever t; so the error of t after subtraction is exactly uniform on 2^b points symmetric to zero,
+    exactly independent of x, and independent between clients as their streams are. Bounded: for |x| <= bound the error
     |decode(encode(x), 1) - x| is at most ``max_error``, and the bias |E[...] - x| at most ``max_bias``. Values beyond
-    the bound are saturated, that is moved to the nearer end; ``saturated`` counts them.
+    the bound are saturated, that is moved to the nearer end (dither: if value plus dither are still beyond it);
+    ``saturated`` counts them.
 
     Proof. ``_steps_per_unit`` is rounded down so far that bound * it, as computed, does not pass the last grid point;
     rounding is monotone, so no |x| <= bound does. It errs by at most 3 * 2^-53 relatively, its product with x by
     2^-53 more, the half step of an even grid by 2^-53 bound; decoding multiplies twice, ``step`` itself has two
     roundings: together below 2^-49 bound (`FLOAT_ERROR`). A value that ``decode`` returned for one vector goes back
-    to its own grid point if levels <= 2^18: encoding then errs by less than the 2^-33 of a step at which stochastic
-    rounding snaps.
+    to its own grid point if levels <= 2^18 (coins of 32 bits): encoding then errs by less than the 2^-33 of a step at
+    which stochastic rounding snaps.
     """
 
     levels: int
     bound: float
     rounding: Rounding = "stochastic"
+    coin_bits: int = 32
 
     def __post_init__(self) -> None:
         """Refuse settings that make no grid."""
@@ -53,6 +135,12 @@ class UniformGrid:
         if self.rounding not in get_args(Rounding):
             choices = " or ".join(get_args(Rounding))
             raise ConfigurationError(f"rounding must be {choices}, not {self.rounding!r}")
+        if self.coin_bits not in (16, 32):
+            raise ConfigurationError(f"coin_bits must be 16 or 32, not {self.coin_bits!r}")
+        most = MAX_SHORT_LEVELS if self.coin_bits == 16 else MAX_LEVELS
+        most = min(most, MAX_DITHER_LEVELS) if self.rounding == "dither" else most
+        if self.levels > most:
+            raise ConfigurationError(f"{self.rounding} rounding with {self.coin_bits}-bit coins has at most {most} levels")
 
     @property
     def step(self) -> float:
@@ -65,42 +153,74 @@ class UniformGrid:
         return (self.levels - 1).bit_length()
 
     @property
+    def wraps(self) -> bool:
+        """Totals never wrap: the field is as wide as the cohort needs."""
+        return False
+
+    @property
     def max_error(self) -> float:
         """Largest |decode(encode(x), 1) - x| for |x| <= bound, float64 arithmetic included."""
-        steps = 0.5 if self.rounding == "nearest" else 1.0
-        return steps * self.step + FLOAT_ERROR * self.bound
+        steps = 0.5 if self.rounding in ("nearest", "dither") else 1.0
+        coin = 2.0**-self.coin_bits if self.rounding == "dither" else 0.0
+        return (steps + coin) * self.step + FLOAT_ERROR * self.bound
 
     @property
     def max_bias(self) -> float:
-        """Largest |E[decode(encode(x), 1)] - x| for |x| <= bound; nearest rounding does not average out."""
+        """Largest |E[decode(encode(x), 1)] - x| for |x| <= bound; nearest rounding does not average out.
+
+        The coins allow probabilities that are multiples of 2^-coin_bits, so half of that is lost.
+        """
         if self.rounding == "nearest":
             return self.max_error
-        return STOCHASTIC_BIAS * self.step + FLOAT_ERROR * self.bound
+        return 2.0 ** -(self.coin_bits + 1) * self.step + FLOAT_ERROR * self.bound
+
+    @property
+    def variance(self) -> float:
+        """Largest variance of the error for |x| <= bound: none (nearest), step^2 / 12 (dither), step^2 / 4."""
+        return {"nearest": 0.0, "dither": 1 / 12}.get(self.rounding, 1 / 4) * self.step**2
+
+    def check_dim(self, dim: int) -> None:
+        """Any number of coordinates will do."""
 
     def encode(self, x: FloatVector, stream: RandomStream = SYSTEM_STREAM) -> NDArray[np.int64]:
         """Put a vector of shape (dim,) on the grid: int64 of shape (dim,), each in [0, levels - 1].
 
-        Stochastic rounding takes 4 bytes of ``stream`` per coordinate, in order; nearest rounding takes none.
+        All roundings but nearest take coin_bits / 8 bytes of ``stream`` per coordinate, in order. For dither it must
+        be the stream that ``decode`` gets.
 
         Raises:
             InputError: ``x`` is not a vector, or holds NaN or infinity.
         """
         x = as_vector(x)
-        saturate = magnitude(x) > self.bound
+        high = magnitude(x)
         encoded = np.empty(x.size, np.int64)
-        buffer = np.empty(min(x.size, SLICE), np.float64)
-        for part in slices(x.size):
-            wide = buffer[: part.stop - part.start]
-            np.copyto(wide, x[part])
-            if saturate:
-                np.clip(wide, -self.bound, self.bound, out=wide)
-            self._round(wide, encoded[part], stream)
+        for part in slices(x.size, WIDE_SLICE):
+            self.encode_part(x[part], part.start, encoded[part], stream, high)
         return encoded
 
-    def decode(self, total: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    def encode_part(
+        self, part: FloatVector, first: int, out: NDArray[np.int64], stream: RandomStream, high: float
+    ) -> None:
+        """Round one slice into ``out``; ``high`` bounds the magnitudes of the whole vector, ``first`` is unused."""
+        wide = part.astype(np.float64)
+        beyond = high > self.bound
+        if beyond:
+            # A value beyond the range by up to a step may come back by its dither, so it is cut afterwards.
+            edge = self.bound + self.step if self.rounding == "dither" else self.bound
+            np.clip(wide, -edge, edge, out=wide)
+        self._round(wide, out, stream, spare=1 if beyond and self.rounding == "dither" else 0)
+        if beyond and self.rounding == "dither":
+            np.clip(out, 0, self.levels - 1, out=out)
+
+    def decode(self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = ()) -> NDArray[np.float64]:
         """Give the sum of ``count`` vectors from the sum of their integers: step * total - count * bound, float64.
 
         Written as bound * (2 * total - count * (levels - 1)) / (levels - 1), whose whole part is exact.
+
+        Args:
+            total: int64 of shape (dim,).
+            count: how many vectors it is the sum of.
+            dithers: for dither, the stream of each of these vectors, whose coins are subtracted.
 
         Raises:
             InputError: ``total`` is not a vector of int64, or cannot be the sum of ``count`` encoded vectors.
@@ -113,10 +233,18 @@ class UniformGrid:
             raise InputError(
                 f"a total outside of [0, {most}] is no sum of {count} vectors: wrong count or a wrapped sum"
             )
+        if len(dithers) != (count if self.rounding == "dither" else 0):
+            raise InputError(f"{self.rounding} rounding of {count} vectors does not go with {len(dithers)} dithers")
         scale = self.bound / (self.levels - 1)
         decoded = np.empty(total.size, np.float64)
-        for part in slices(total.size):
-            np.multiply(2 * total[part] - most, scale, out=decoded[part])
+        for part in slices(total.size, WIDE_SLICE):
+            target = decoded[part]
+            np.copyto(target, 2 * total[part] - most)
+            if dithers:
+                coins = np.zeros(target.size, np.int64)
+                add_dither(dithers, self.coin_bits, coins)
+                target -= coins * 2.0**-self.coin_bits
+            target *= scale
         return decoded
 
     def saturated(self, x: FloatVector) -> int:
@@ -125,28 +253,30 @@ class UniformGrid:
         Raises:
             InputError: ``x`` is not a vector, or holds NaN or infinity.
         """
-        x = as_vector(x)
-        if magnitude(x) <= self.bound:
-            return 0
-        beyond = (np.abs(x[part].astype(np.float64)) > self.bound for part in slices(x.size))
-        return sum(int(np.count_nonzero(mask)) for mask in beyond)
+        return count_beyond(x, self.bound)
 
     def config(self) -> dict[str, object]:
         """Give the preset keys of this grid."""
-        return {"levels": self.levels, "range": self.bound, "rounding": self.rounding}
+        keys: dict[str, object] = {"levels": self.levels, "range": self.bound, "rounding": self.rounding}
+        return keys if self.coin_bits == 32 else keys | {"coin_bits": self.coin_bits}
 
-    def _round(self, wide: NDArray[np.float64], out: NDArray[np.int64], stream: RandomStream) -> None:
-        """Round one slice of values in [-bound, bound] to grid indices; ``wide`` is overwritten."""
-        if self.rounding == "stochastic":
-            with np.errstate(under="ignore"):
-                wide *= self._steps_per_unit() * FRACTION
-            round_fixed_point(wide, (self.levels - 1) << 31, stream, out)  # offset: half the grid, in fixed point
-        else:
-            with np.errstate(under="ignore"):
-                wide *= self._steps_per_unit()
+    def _round(self, wide: NDArray[np.float64], out: NDArray[np.int64], stream: RandomStream, spare: int) -> None:
+        """Round one slice to grid indices; ``wide`` is overwritten.
+
+        Values lie in [-bound, bound], or up to ``spare`` steps beyond.
+        """
+        with np.errstate(under="ignore"):
+            wide *= self._steps_per_unit() * (1 if self.rounding == "nearest" else 2.0**self.coin_bits)
+        if self.rounding == "nearest":
             if self.levels % 2 == 0:
                 wide -= 0.5  # the middle grid point stands half a step above zero
             np.add(nearest(wide), self.levels // 2, out=out)
+            return
+        # Half the grid in fixed point, and the spare steps, so that nothing is negative while it is rounded.
+        offset = (self.levels - 1 << self.coin_bits - 1) + (spare << self.coin_bits)
+        (round_short if self.coin_bits == 16 else round_fixed_point)(wide, offset, stream, out)
+        if spare:
+            out -= spare
 
     def _steps_per_unit(self) -> float:
         """Give 1 / step, rounded down until bound * (1 / step) <= (levels - 1) / 2 in float64."""
@@ -155,3 +285,16 @@ class UniformGrid:
         while self.bound * steps > last:
             steps = math.nextafter(steps, 0.0)
         return steps
+
+
+def count_beyond(x: FloatVector, bound: float) -> int:
+    """How many coordinates have a magnitude beyond ``bound``.
+
+    Raises:
+        InputError: ``x`` is not a vector, or holds NaN or infinity.
+    """
+    x = as_vector(x)
+    if magnitude(x) <= bound:
+        return 0
+    beyond = (np.abs(x[part].astype(np.float64)) > bound for part in slices(x.size))
+    return sum(int(np.count_nonzero(mask)) for mask in beyond)

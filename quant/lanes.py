@@ -10,7 +10,7 @@ neighbours in one lane would mean strided access), and yet a range of lanes hold
 a vector may be packed, masked and unpacked in pieces of whole blocks, and the pieces put end to end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -43,6 +43,8 @@ class LaneLayout:
 
     dim: int
     width: int
+    shared: bool = True
+    """Whether coordinates share lanes. Not if sums wrap around their field: they would carry into the next one."""
 
     def __post_init__(self) -> None:
         """Refuse a layout that has no coordinates or no field."""
@@ -52,7 +54,7 @@ class LaneLayout:
     @property
     def fields(self) -> int:
         """Coordinates per lane."""
-        return LANE_BITS // self.width
+        return LANE_BITS // self.width if self.shared else 1
 
     @property
     def lanes(self) -> int:
@@ -82,16 +84,34 @@ class LaneLayout:
         most = 2**self.width - 1
         if not (values.min() >= -most and values.max() <= most):
             raise InputError(f"a value is beyond its field of {self.width} bits (+-{most})")
-        words = np.ascontiguousarray(values).view(np.uint64)
+        values = np.ascontiguousarray(values)
         packed = np.empty(self.lanes, np.uint64)
-        width = np.uint64(self.width)
         for lane, runs in self._blocks():
-            target = packed[lane]
-            target[:] = 0
-            for run in reversed(runs):  # Horner's rule: the highest field first
-                target <<= width
-                target[: run.stop - run.start] += words[run]
+            self._stack(values.view(np.uint64), runs, packed[lane])
         return packed
+
+    def pack_from(self, fill: Callable[[slice, NDArray[np.int64]], None]) -> NDArray[np.uint64]:
+        """Pack what ``fill(coordinates, out)`` writes: blocks of coordinates in order, without a vector of all of them.
+
+        The caller guarantees values from 0 to 2^width - 1.
+        """
+        packed = np.empty(self.lanes, np.uint64)
+        buffer = np.empty(min(self.dim, BLOCK * self.fields), np.int64)
+        for lane, runs in self._blocks():
+            first, last = runs[0].start, runs[-1].stop
+            values = buffer[: last - first]
+            fill(slice(first, last), values)
+            local = [slice(run.start - first, run.stop - first) for run in runs]
+            self._stack(values.view(np.uint64), local, packed[lane])
+        return packed
+
+    def _stack(self, words: NDArray[np.uint64], runs: list[slice], target: NDArray[np.uint64]) -> None:
+        """Write sum words[run f] 2^(width f) to the lanes of one block."""
+        width = np.uint64(self.width)
+        target[:] = 0
+        for run in reversed(runs):  # Horner's rule: the highest field first
+            target <<= width
+            target[: run.stop - run.start] += words[run]
 
     def unpack(self, lanes: NDArray[np.uint64], lower: int = 0) -> NDArray[np.int64]:
         """Read totals back: uint64 of shape (lanes,) gives int64 of shape (dim,), in [lower, lower + 2^width - 1].

@@ -5,6 +5,8 @@ that is whole already is never moved. Stochastic rounding works in fixed point w
 that is random in it is exact integer arithmetic.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +23,8 @@ FRACTION = 2.0**32
 STOCHASTIC_BIAS = 2.0**-33
 """|E[stochastic(v)] - v| in grid steps, at most: probabilities are multiples of 2^-32, rounded to the nearest."""
 
-BYTES_PER_VALUE = 4
-"""Random bytes that one stochastic rounding takes."""
+MAX_SHORT_LEVELS = 2**14
+"""Most levels for coins of 16 bits: grid index and coin share a 32-bit word."""
 
 
 def nearest(scaled: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -63,13 +65,45 @@ def round_fixed_point(fixed: NDArray[np.float64], offset: int, stream: RandomStr
     The caller guarantees that rint(fixed) fits a signed word and rint(fixed) + offset lies in [0, 2^64 - 2^32]:
     then no unsigned sum below wraps for good, and the logical shift is the floor.
     """
-    coins = np.empty(BYTES_PER_VALUE * fixed.size, np.uint8)
-    stream.fill(coins)
+    coins = _draw(stream, fixed.size, 32)
     np.copyto(out, np.rint(fixed, out=fixed), casting="unsafe")
     words = out.view(np.uint64)
     words += np.uint64(offset)
-    words += coins.view("<u4")
+    words += coins
     words >>= np.uint64(32)
+
+
+def round_short(fixed: NDArray[np.float64], offset: int, stream: RandomStream, out: NDArray[np.int64]) -> None:
+    """Set out = floor((t + u) / 2^16), t = floor(fixed + offset + 1/2), u of 16 bits; ``fixed`` is overwritten.
+
+    The caller guarantees that ``fixed`` + offset lies in [0, 2^31 - 2^17]. All of it fits a 32-bit word, and one
+    addition in float64 (exact up to 2^-21 of a unit) both rounds and shifts: half the time of `round_fixed_point`.
+    """
+    coins = _draw(stream, fixed.size, 16)
+    fixed += offset + 0.5
+    words = fixed.astype(np.int32)
+    words += coins
+    words >>= 16
+    np.copyto(out, words)
+
+
+def add_dither(streams: Sequence[RandomStream], coin_bits: int, total: NDArray[np.int64]) -> None:
+    """Add the sum over streams of 2 u - (2^coin_bits - 1) to ``total``, u being the coins that rounding took.
+
+    So total / 2^(coin_bits + 1) is the sum of the dithers in grid steps, each symmetric around zero.
+    """
+    for stream in streams:
+        coins = _draw(stream, total.size, coin_bits)
+        total += coins
+        total += coins
+    total -= len(streams) * (2**coin_bits - 1)
+
+
+def _draw(stream: RandomStream, size: int, coin_bits: int) -> NDArray[np.uint16] | NDArray[np.uint32]:
+    """Take one little-endian coin per value."""
+    raw = np.empty(size * coin_bits // 8, np.uint8)
+    stream.fill(raw)
+    return raw.view("<u2" if coin_bits == 16 else "<u4")
 
 
 def _check_domain(scaled: NDArray[np.float64]) -> None:

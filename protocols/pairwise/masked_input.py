@@ -123,7 +123,11 @@ def client_mask_chunk(state: states.ClientState, values: NDArray[np.uint64], mod
     terms += [masking.pairwise_mask(client, other, seed) for other, seed in state.pairwise_seeds.items()]
     context = masking.MaskContext(state.me.params.cipher_suite, state.session, model_hash)
     masking.add_masks(masked, spec, start, terms, context)
-    message = m.MaskedInput(state.next_chunk[0], start, bitpack.pack(masked, spec.bits))
+    vector, payload = state.next_chunk[0], bitpack.pack(masked, spec.bits)
+    statement = check.chunk_statement(
+        state.session, model_hash, vector, start, hashlib.sha256(payload).digest() if state.me.identity else b""
+    )
+    message = m.MaskedInput(vector, start, payload, state.me.sign("masked-input", *statement))
     return ClientStep(_after_chunk(state, stop), (m.CODEC.encode(state.session, message),))
 
 
@@ -156,7 +160,10 @@ def server_collect(state: states.CollectMaskedInput, client: int, message: m.Mas
         check.check_same_again(received[plan.index(place)], digest, client)
         return ServerStep(state)
     expected = plan[len(received)] if len(received) < len(plan) else None
-    check.check_chunk(state.terms.params.vectors, expected, message, client)
+    terms = state.terms
+    check.check_chunk(terms.params.vectors, expected, message, client)
+    statement = check.chunk_statement(state.session, terms.model_hash, message.vector, message.offset, digest)
+    check.check_chunk_signed(terms.params, terms.roster, client, statement, message.signature)
     following = msgspec.structs.replace(state, received={**state.received, client: (*received, digest)})
     events: tuple[Event, ...] = (ChunkAccepted(client, message.vector, message.offset, message.payload),)
     if len(received) + 1 == len(plan):

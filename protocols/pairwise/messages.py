@@ -149,11 +149,15 @@ class MaskedInputRequest(Message, frozen=True):
 
 
 class MaskedInput(Message, frozen=True):
-    """Round 2, client: one chunk of one masked vector, bit-packed (the paper's y_u)."""
+    """Round 2, client: one chunk of one masked vector, bit-packed (the paper's y_u).
+
+    The paper leaves it unsigned; in a round with a roster it is signed, so that nobody on the way can change a sum.
+    """
 
     vector: Annotated[int, msgspec.Meta(ge=0)]
     offset: Annotated[int, msgspec.Meta(ge=0)]
     payload: bytes
+    signature: Signature
 
 
 class ConsistencyCheckRequest(Message, frozen=True):
@@ -230,7 +234,7 @@ def limits_at_server(params: RoundParams) -> dict[type[Message], int]:
         AdvertiseKeys: 192 + 2 * agreement.public_bytes,
         RevealRandomness: 64,
         ShareKeys: 128 + clients * (384 + 2 * agreement.offer_bytes),
-        MaskedInput: 64 + chunk // 8,
+        MaskedInput: 128 + chunk // 8,
         ConsistencyCheck: 128,
         Unmasking: 64 + clients * 64,
     }

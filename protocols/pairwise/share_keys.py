@@ -131,7 +131,7 @@ def _deal(
             sealed = aead.seal(key.reveal(), msgspec.msgpack.encode(pair), associated, entropy)
         hashes = check.share_hashes(cipher, session, pair)
         offered = offers.get(holder, b"")
-        statement = check.dealt_statement(session, me.client, holder, seed_hash, hashes, offered)
+        statement = check.dealt_statement(session, me.client, holder, seed_hash, hashes, offered, sealed)
         dealt.append(m.DealtShares(holder, offered, sealed, *hashes, me.sign("share-keys", *statement)))
     return seed_hash, tuple(dealt), own_share
 

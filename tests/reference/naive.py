@@ -10,19 +10,18 @@ import hashlib
 import struct
 from math import prod
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from msgspec.msgpack import decode, encode
 
 PRIME = 2**264 - 275
 FRAME_ELEMENTS, BLOCK = 2**20, 8192
 (ADVERTISE, SHARE_REQUEST, SHARES, INPUT_REQUEST, INPUT, CONSISTENCY_REQUEST, CONSISTENCY, UNMASKING_REQUEST,
  UNMASKING, REVEAL_REQUEST, REVEAL, NEIGHBOURS) = range(1, 13)  # fmt: skip
-encode, decode = msgspec.msgpack.encode, msgspec.msgpack.decode
 
 
 class Round:
@@ -146,9 +145,8 @@ class Client:
 
     def receive(self, frame):
         _, kind, _, body = decode(frame)
-        keys, neighbours, survivors = self.agree_on_keys, self.find_neighbours, self.sign_survivors
-        steps = {SHARE_REQUEST: keys, REVEAL_REQUEST: keys, NEIGHBOURS: neighbours, CONSISTENCY_REQUEST: survivors}
-        steps |= {INPUT_REQUEST: self.open_shares, UNMASKING_REQUEST: self.unmask}
+        steps = {SHARE_REQUEST: self.agree_on_keys, REVEAL_REQUEST: self.agree_on_keys, UNMASKING_REQUEST: self.unmask}
+        steps |= {NEIGHBOURS: self.find_neighbours, INPUT_REQUEST: self.open_shares, CONSISTENCY_REQUEST: self.consent}
         return steps[kind](*body) if kind in steps else []
 
     def agree_on_keys(self, directory):
@@ -180,7 +178,7 @@ class Client:
                 (cipher, associated), nonce = self.channel(me, holder), self.take(12, "aead-nonce")
                 sealed = nonce + cipher.encrypt(nonce, encode((me, holder, *shares)), associated)
             hashes = [r.hash("share", s, kind, me, holder, shares[i]) for i, kind in enumerate(kinds)]
-            signature = r.sign(self.identity, "share-keys", s, me, holder, seed_hash, *hashes, b"")
+            signature = r.sign(self.identity, "share-keys", s, me, holder, seed_hash, *hashes, b"", sealed)
             dealt.append((holder, b"", sealed, *hashes, signature))  # no offers in this suite
         return [self.frame(SHARES, part, seed_hash, dealt)]
 
@@ -207,10 +205,12 @@ class Client:
             seeds.append((seed, "pairwise-mask", sorted((me, peer)), 1 if me < peer else -1))
         for number, low, high, vector in r.pieces():
             masked = r.add(inputs[vector[0]][low:high], seeds, self.session, model, vector, low, high)
-            frames.append(self.frame(INPUT, number, low, pack(masked, (vector[2] - 1).bit_length())))
+            payload = pack(masked, (vector[2] - 1).bit_length())
+            statement = (self.session, model, number, low, hashlib.sha256(payload).digest())
+            frames.append(self.frame(INPUT, number, low, payload, r.sign(self.identity, "masked-input", *statement)))
         return frames
 
-    def sign_survivors(self, survivors):
+    def consent(self, survivors):
         return [
             self.frame(CONSISTENCY, self.round.sign(self.identity, "survivors", self.session, self.model, survivors))
         ]
@@ -224,7 +224,7 @@ class Server:
     """The server; ``advance`` ends a phase and gives the frames of the next, as (client, frame)."""
 
     def __init__(self, params, model):
-        self.round, self.model, self.said, self.seed = Round(params), model, {}, b""
+        self.round, self.model, self.said, self.joint_seed = Round(params), model, {}, b""
         sparse, active = [self.neighbours] * self.round.sparse, [self.survived] * self.round.active
         self.phases = [self.publish, *sparse, self.relay, *active, self.ask]
 
@@ -232,7 +232,7 @@ class Server:
         _, kind, _, body = decode(frame)
         self.said.setdefault((kind, *body[:2]) if kind == INPUT else kind, {})[client] = body
 
-    def heard(self, kind):  # everybody's message of one kind, by client, ascending
+    def heard(self, kind):
         return dict(sorted(self.said.get(kind, {}).items()))
 
     def advance(self):
@@ -249,12 +249,13 @@ class Server:
 
     def neighbours(self):
         parts = [(client, part) for client, (part,) in self.heard(REVEAL).items()]
-        self.seed = self.round.joint_seed(self.session, parts)
+        self.joint_seed = self.round.joint_seed(self.session, parts)
         return self.send(self.members, NEIGHBOURS, lambda _: (parts,))
 
     def relay(self):
         shares = self.heard(SHARES)
         parts = [(dealer, part) for dealer, (part, _, _) in shares.items() if part]
+        self.joint_seed = self.round.joint_seed(self.session, parts) if parts else self.joint_seed
 
         def body(holder):
             dealings = [(dealer, seed_hash, e) for dealer, (_, seed_hash, dealt) in shares.items() for e in dealt]
@@ -274,7 +275,7 @@ class Server:
         self.dropped = [client for client in self.heard(SHARES) if client not in self.survivors]
 
         def body(client):
-            near = self.round.holders(client, self.members, self.seed)
+            near = self.round.holders(client, self.members, self.joint_seed)
             return self.survivors, self.dropped, [(c, signature) for c, (signature,) in signed.items() if c in near]
 
         return self.send(list(signed) or self.survivors, UNMASKING_REQUEST, body)
@@ -287,14 +288,13 @@ class Server:
                     found.setdefault(dealer, {})[holder] = int.from_bytes(share, "little")
         masks = [(reconstruct(shares[0][c]), "self-mask", (c,), -1) for c in self.survivors]
         for gone in self.dropped:
-            for peer in r.holders(gone, self.members, self.seed):
-                if peer in self.survivors:
-                    seed = r.pair_seed(reconstruct(shares[1][gone]), s, gone, peer, keys[peer][2])
-                    masks.append((seed, "pairwise-mask", sorted((gone, peer)), 1 if peer > gone else -1))
+            for peer in set(r.holders(gone, self.members, self.joint_seed)) & set(self.survivors):
+                seed = r.pair_seed(reconstruct(shares[1][gone]), s, gone, peer, keys[peer][2])
+                masks.append((seed, "pairwise-mask", sorted((gone, peer)), 1 if peer > gone else -1))
         sums = {name: [] for name, _, _ in r.vectors}
         for number, low, high, vector in r.pieces():
             inputs, bits = self.heard((INPUT, number, low)), (vector[2] - 1).bit_length()
-            found = [unpack(inputs[c][2], high - low, bits) for c in self.survivors]
-            total = [sum(column) for column in zip(*found, strict=True)]
+            found = zip(*(unpack(inputs[c][2], high - low, bits) for c in self.survivors), strict=True)
+            total = [sum(column) for column in found]
             sums[vector[0]] += r.add(total, masks, s, self.model, vector, low, high)
         return self.survivors, sums

@@ -67,10 +67,7 @@ class LibraryClient(_Machine):
             return list(self.machine.submit(arrays, model_hash))
 
     def joint_seed(self) -> bytes:
-        state = self.machine.state
-        if not isinstance(state, states.ExpectInput):
-            raise Mismatch(f"{type(state).__name__} has no joint seed")
-        return state.joint_seed
+        return self.machine.joint_seed
 
 
 class LibraryServer(_Machine):
@@ -90,6 +87,9 @@ class LibraryServer(_Machine):
     def abort(self, reason: str) -> list[tuple[int, bytes]]:
         with self._step():
             return list(self.machine.abort(reason))
+
+    def joint_seed(self) -> bytes:
+        return self.machine.joint_seed
 
     def result(self) -> tuple[list[int], dict[str, list[int]]]:
         with _translated():

@@ -183,6 +183,9 @@ class Recording:
         return {to: name for name, receivers, _ in sent for to in receivers}
 
     def result(self) -> None:
+        if self.given.params.commits:
+            value = self.server.joint_seed().hex()
+            self.operations.append(Operation("server", "joint-seed", more={"value": value}))
         survivors, sums = self.server.result()
         written = {name: doc.write_residues(sums[name]) for name in sums}
         result = {"survivors": survivors, "sums": written}

@@ -40,7 +40,7 @@ class ClientMachine(Protocol):
     def submit(self, vectors: Mapping[str, list[int]], model_hash: bytes) -> list[bytes]: ...
 
     def joint_seed(self) -> bytes:
-        """The joint seed of the round, for the layers above; asked before ``submit``."""
+        """The joint seed of the round, for the layers above: of a client before ``submit``."""
         ...
 
 
@@ -52,6 +52,10 @@ class ServerMachine(Protocol):
     def advance(self) -> list[tuple[int, bytes]]: ...
 
     def abort(self, reason: str) -> list[tuple[int, bytes]]: ...
+
+    def joint_seed(self) -> bytes:
+        """The same joint seed, once the sum is open."""
+        ...
 
     def result(self) -> tuple[list[int], dict[str, list[int]]]: ...
 
@@ -123,9 +127,7 @@ class _Run:
         if name == "receive":
             return self.clients[client].receive(self._input(operation))
         if name == "joint-seed":
-            if (found := self.clients[client].joint_seed().hex()) != operation["value"]:
-                raise Mismatch(f"expected the joint seed {operation['value']}, found {found}")
-            return []
+            return self._joint_seed(self.clients[client], operation)
         inputs = self.document["parties"][str(client)]["inputs"]
         shapes = {v["name"]: (v["length"], int(v["modulus"])) for v in self.document["params"]["vectors"]}
         vectors = {vector: read_residues(written, *shapes[vector]) for vector, written in inputs.items()}
@@ -140,11 +142,18 @@ class _Run:
             return list(self.server.advance())
         elif name == "abort":
             return list(self.server.abort(operation["reason"]))
+        elif name == "joint-seed":
+            self._joint_seed(self.server, operation)
         else:
             survivors, sums = self.server.result()
             found = {"survivors": survivors, "sums": {vector: write_residues(sums[vector]) for vector in sums}}
             if operation["outcome"] == "ok" and found != operation["result"]:
                 raise Mismatch(f"expected the result {operation['result']}, found {found}")
+        return []
+
+    def _joint_seed(self, machine: ClientMachine | ServerMachine, operation: Document) -> Sequence[bytes]:
+        if (found := machine.joint_seed().hex()) != operation["value"]:
+            raise Mismatch(f"expected the joint seed {operation['value']}, found {found}")
         return []
 
     def _input(self, operation: Document) -> bytes:

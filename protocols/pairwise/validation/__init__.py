@@ -8,11 +8,13 @@ tests and attacks is in SECURITY.md.
 from protocols.pairwise.validation.answers import (
     check_answer,
     check_chunk,
+    check_chunk_signed,
     check_in_phase,
     check_opening,
     check_same_again,
     check_secret,
     check_sender,
+    chunk_statement,
 )
 from protocols.pairwise.validation.directory import (
     check_advertised_keys,
@@ -73,6 +75,7 @@ __all__ = [
     "check_answer",
     "check_attempts",
     "check_chunk",
+    "check_chunk_signed",
     "check_cohort",
     "check_connected",
     "check_consistency_signature",
@@ -109,6 +112,7 @@ __all__ = [
     "check_task",
     "check_threshold",
     "check_upload",
+    "chunk_statement",
     "dealt_statement",
     "offers_length",
     "part_commitment",

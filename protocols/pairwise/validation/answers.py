@@ -1,14 +1,15 @@
-"""Rules S1 to S3, S6 and S8 to S10: what the server refuses of a client."""
+"""Rules S1 to S3, S6, S8 to S10 and S12: what the server refuses of a client."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
 from protocols.pairwise.messages import MaskedInput, Unmasking
-from protocols.pairwise.params import RoundParams, VectorSpec
-from protocols.pairwise.validation.rules import Rule, refuse
+from protocols.pairwise.params import Roster, RoundParams, VectorSpec
+from protocols.pairwise.validation.rules import Rule, refuse, signed
 from protocols.primitives import bitpack, residues
 from protocols.secret import Secret
+from protocols.suites import Context
 
 
 def check_sender(params: RoundParams, client: int) -> None:
@@ -50,6 +51,19 @@ def check_chunk(
         values = bitpack.unpack(chunk.payload, length, spec.bits)
         if int(values.max()) >= spec.modulus:
             refuse(Rule.CHUNK_FITS, f"client {client} sent a residue that is not below {spec.modulus}", client)
+
+
+def chunk_statement(session: bytes, model_hash: bytes, vector: int, offset: int, digest: bytes) -> tuple[Context, ...]:
+    """Return what a client signs for one chunk; ``digest`` is the SHA-256 of its payload."""
+    return (session, model_hash, vector, offset, digest)
+
+
+def check_chunk_signed(
+    params: RoundParams, roster: Roster | None, client: int, statement: tuple[Context, ...], signature: bytes
+) -> None:
+    """S12: with a roster, the chunk is signed by its client; without one there is no signature."""
+    if not signed(params, roster, client, signature, "masked-input", statement):
+        refuse(Rule.INPUT_SIGNED, f"a chunk of client {client} is not signed as this round asks", client)
 
 
 def check_answer(client: int, answer: Unmasking, survivors: Sequence[int], dropped: Sequence[int]) -> None:

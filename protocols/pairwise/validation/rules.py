@@ -61,6 +61,7 @@ class Rule(Enum):
     OPENING_AS_PUBLISHED = "S9"
     SECRET_AS_ADVERTISED = "S10"
     PART_AS_COMMITTED = "S11"
+    INPUT_SIGNED = "S12"
 
 
 def refuse(rule: Rule, reason: str, culprit: int | None = None) -> NoReturn:

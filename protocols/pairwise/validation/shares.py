@@ -51,7 +51,9 @@ def check_published_share(
     hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
     if hashes != share_hashes(params.cipher_suite, session, pair):
         refuse(Rule.SHARE_AS_PUBLISHED, f"client {pair.dealer} dealt other shares than it published", pair.dealer)
-    statement = dealt_statement(session, pair.dealer, pair.holder, entry.self_mask_hash, hashes, entry.offers)
+    statement = dealt_statement(
+        session, pair.dealer, pair.holder, entry.self_mask_hash, hashes, entry.offers, entry.sealed
+    )
     if not signed(params, policy.roster, pair.dealer, entry.signature, "share-keys", statement):
         refuse(Rule.SHARE_AS_PUBLISHED, f"the shares of client {pair.dealer} are not signed by it", pair.dealer)
 
@@ -75,10 +77,16 @@ def self_mask_hash(cipher: Suite, session: bytes, dealer: int, seed: bytes) -> b
 
 
 def dealt_statement(
-    session: bytes, dealer: int, holder: int, seed_hash: bytes, hashes: tuple[bytes, bytes], offers: bytes
+    session: bytes,
+    dealer: int,
+    holder: int,
+    seed_hash: bytes,
+    hashes: tuple[bytes, bytes],
+    offers: bytes,
+    sealed: bytes,
 ) -> tuple[Context, ...]:
     """Return what a dealer signs for one holder."""
-    return (session, dealer, holder, seed_hash, *hashes, offers)
+    return (session, dealer, holder, seed_hash, *hashes, offers, sealed)
 
 
 def offers_length(params: RoundParams, dealer: int, holder: int) -> int:
@@ -113,7 +121,9 @@ def check_dealt_shares(
         if len(entry.offers) != offers_length(params, dealer, entry.holder):
             refuse(Rule.SHARES_COMPLETE, f"client {dealer} made offers of another length than the suite's", dealer)
         hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
-        statement = dealt_statement(session, dealer, entry.holder, message.self_mask_hash, hashes, entry.offers)
+        statement = dealt_statement(
+            session, dealer, entry.holder, message.self_mask_hash, hashes, entry.offers, entry.sealed
+        )
         if not signed(params, roster, dealer, entry.signature, "share-keys", statement):
             refuse(
                 Rule.SHARES_COMPLETE,

@@ -15,10 +15,13 @@ from tests.vectors.cases.scenes import (
     Bad,
     active,
     curious,
+    few,
+    few_active,
     flip,
     item,
     joint,
     relay,
+    ring,
     sparse,
     sparse_active,
 )
@@ -86,10 +89,13 @@ def lists() -> Iterator[Bad]:
 
 
 def signatures() -> Iterator[Bad]:
-    def bad(what: str, about: str, entry: Any, scene: Any = active, client: int = 3) -> Bad:
+    def bad(what: str, about: str, entry: Any, scene: Any = active) -> Bad:
+        def changed(recording: Recording, request: Any) -> Any:
+            fields = entry(recording, request.directory[1])
+            return change(request, directory=item(request.directory, 1, **fields))
+
         at = DIRECTORY if scene in (curious, active) else "RevealRandomnessRequest"
-        return Bad("C14", what, about, scene, at, lambda r, q: change(q, directory=item(q.directory, 1, **entry(r, q.directory[1]))),
-                   client)  # fmt: skip
+        return Bad("C14", what, about, scene, at, changed, 3)
 
     yield bad("flipped", "One bit of a signature is wrong.", lambda _, e: {"signature": flip(e.signature, 40)})
     yield bad("missing", "A signature is missing.", lambda _, e: {"signature": b""})
@@ -125,7 +131,7 @@ def parts() -> Iterator[Bad]:
 
 
 def keys_at_server() -> Iterator[Bad]:
-    def bad(what: str, about: str, fields: Any, scene: Any = curious, client: int = 3) -> Bad:
+    def bad(what: str, about: str, fields: Any, scene: Any = few, client: int = 3) -> Bad:
         return Bad("S4", what, about, scene, f"{client}.AdvertiseKeys", lambda r, q: change(q, **fields(r, q)), client)
 
     def of(recording: Recording, client: int) -> Any:
@@ -139,13 +145,15 @@ def keys_at_server() -> Iterator[Bad]:
     yield bad("mask_key_low_order", "A key of low order.", lambda *_: {"mask_key": key(0)})
     yield bad("mask_key_non_canonical", "A second encoding of a key.", lambda *_: {"mask_key": key(U_BASE_AGAIN)})
     yield bad("no_commitment", "No commitment in a round with a joint seed.", lambda *_: {"commitment": b""}, joint)
-    yield bad("commitment_short", "A commitment of 31 bytes.", lambda _, q: {"commitment": q.commitment[:31]}, sparse)
+    yield bad("commitment_short", "A commitment of 31 bytes.", lambda _, q: {"commitment": q.commitment[:31]}, ring)
     yield bad(
         "unwanted_commitment", "A commitment in a round without a joint seed.", lambda *_: {"commitment": bytes(32)}
     )
-    yield bad("signature_flipped", "A wrong signature.", lambda _, q: {"signature": flip(q.signature)}, active)
-    yield bad("signature_missing", "No signature in an active round.", lambda *_: {"signature": b""}, active)
-    yield bad("signature_of_another", "Another member signed.", lambda r, q: {"signature": signed(r, 3, q, 5)}, active)
+    yield bad("signature_flipped", "A wrong signature.", lambda _, q: {"signature": flip(q.signature)}, few_active)
+    yield bad("signature_missing", "No signature in an active round.", lambda *_: {"signature": b""}, few_active)
+    yield bad(
+        "signature_of_another", "Another member signed.", lambda r, q: {"signature": signed(r, 3, q, 5)}, few_active
+    )
     yield bad("unwanted_signature", "A signature in a round without identities.", lambda *_: {"signature": bytes(64)})
 
 
@@ -153,12 +161,12 @@ def parts_at_server() -> Iterator[Bad]:
     def bad(what: str, about: str, at: str, part: bytes, scene: Any) -> Bad:
         return Bad("S11", what, about, scene, at, lambda _, q: change(q, part=part), 3)
 
-    yield bad("other", "Another part than committed to, in a sparse graph.", "3.RevealRandomness", bytes(32), sparse)
+    yield bad("other", "Another part than committed to, in a sparse graph.", "3.RevealRandomness", bytes(32), ring)
     yield bad(
         "other_with_shares", "Another part than committed to, in a complete graph.", "3.ShareKeys", bytes(32), joint
     )
     yield bad("missing", "No part along with the shares.", "3.ShareKeys", b"", joint)
-    yield bad("unwanted", "A part in a round without a joint seed.", "3.ShareKeys", bytes(32), curious)
+    yield bad("unwanted", "A part in a round without a joint seed.", "3.ShareKeys", bytes(32), few)
 
 
 class MaskKeyOfLowOrder:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from protocols.pairwise import messages as m
-from tests.vectors.cases.scenes import ME, Bad, active, curious, item, joint, sparse
+from tests.vectors.cases.scenes import ME, Bad, active, curious, few, item, joint, ring, sparse
 from tests.vectors.recording import Recording, change, write_frame
 
 DIRECTORY, RELAYED, QUESTION, KEYS = (
@@ -48,9 +48,9 @@ def sizes() -> Iterator[Bad]:
               lambda _, request: change(request, parts=(entry,) * 150))  # fmt: skip
     yield Bad("W1", "client_body", "A survivor list longer than that message may be.", curious, QUESTION,
               lambda _, request: change(request, survivors=many))  # fmt: skip
-    yield Bad("W1", "server_frame", "Longer than any message to the server in this round.", curious, CHUNK,
+    yield Bad("W1", "server_frame", "Longer than any message to the server in this round.", few, CHUNK,
               lambda _, chunk: change(chunk, payload=bytes(4000)))  # fmt: skip
-    yield Bad("W1", "server_body", "A chunk longer than the longest of this round.", curious, CHUNK,
+    yield Bad("W1", "server_body", "A chunk longer than the longest of this round.", few, CHUNK,
               lambda _, chunk: change(chunk, payload=bytes(300)))  # fmt: skip
 
 
@@ -88,11 +88,11 @@ def forms() -> Iterator[Bad]:
     yield bad("server_key_is_text", "A key is text.", KEYS, raw(KEYS, body=["k" * 32, bytes(32), b"", b""]))
     yield bad("server_signature_long", "A signature of 65 bytes.", KEYS,
               raw(KEYS, body=[bytes(32), bytes(32), b"", bytes(65)]))  # fmt: skip
-    yield bad("server_offset_negative", "A chunk at offset -1.", CHUNK, raw(CHUNK, body=[0, -1, bytes(7)]))
+    yield bad("server_offset_negative", "A chunk at offset -1.", CHUNK, raw(CHUNK, body=[0, -1, bytes(7), b""]), few)
     yield bad("server_share_short", "A share of 32 bytes: one byte less than a field element.", ANSWER,
-              lambda r, _: encoded(r, ANSWER, body=[[[2, bytes(32)]], []]))  # fmt: skip
+              lambda r, _: encoded(r, ANSWER, body=[[[2, bytes(32)]], []]), few)  # fmt: skip
     yield bad("server_sealed_long", "A sealed pair longer than one can be.", SHARES,
-              lambda _, shares: change(shares, dealt=item(shares.dealt, 0, sealed=bytes(200))))  # fmt: skip
+              lambda _, shares: change(shares, dealt=item(shares.dealt, 0, sealed=bytes(200))), few)  # fmt: skip
 
 
 def aborts() -> Iterator[Bad]:
@@ -118,7 +118,7 @@ def headers() -> Iterator[Bad]:
               DIRECTORY, lambda r, _: r.frames[KEYS])  # fmt: skip
     yield bad("W4", "server_kind_unknown", "Kind 99 is no message.", KEYS, raw(KEYS, kind=99))
     yield bad("W4", "server_gets_a_servers_message", "A client sends an Abort.", SHARES,
-              lambda r, _: write_frame(r.given.params.hash(), m.Abort("over")))  # fmt: skip
+              lambda r, _: write_frame(r.given.params.hash(), m.Abort("over")), few)  # fmt: skip
     yield bad("W5", "client_directory", "The directory of other parameters.", DIRECTORY, in_context(OTHER_ROUND))
     yield bad("W5", "client_directory_sparse", "The directory of other parameters, in a sparse graph.",
               "RevealRandomnessRequest", in_context(OTHER_ROUND), sparse)  # fmt: skip
@@ -131,11 +131,11 @@ def headers() -> Iterator[Bad]:
     yield bad("W5", "client_unmasking_in_parameters", "The unmasking question in the context of the parameters.",
               QUESTION, lambda r, question: write_frame(r.given.params.hash(), question))  # fmt: skip
     yield bad("W5", "server_keys", "Keys for other parameters.", KEYS, in_context(OTHER_ROUND))
-    yield bad("W5", "server_part", "A part for another session.", "3.RevealRandomness", in_context(OTHER_ROUND), sparse)
-    yield bad("W5", "server_shares", "Shares dealt in another session.", SHARES, in_context(OTHER_ROUND))
+    yield bad("W5", "server_part", "A part for another session.", "3.RevealRandomness", in_context(OTHER_ROUND), ring)
+    yield bad("W5", "server_shares", "Shares dealt in another session.", SHARES, in_context(OTHER_ROUND), few)
     yield bad("W5", "server_shares_in_parameters", "Shares in the context of the parameters.", SHARES,
-              lambda r, shares: write_frame(r.given.params.hash(), shares))  # fmt: skip
-    yield bad("W5", "server_input", "A masked input of another session.", CHUNK, in_context(OTHER_ROUND))
+              lambda r, shares: write_frame(r.given.params.hash(), shares), few)  # fmt: skip
+    yield bad("W5", "server_input", "A masked input of another session.", CHUNK, in_context(OTHER_ROUND), few)
     yield bad(
         "W5", "server_signature", "A signature sent in another session.", SIGNATURE, in_context(OTHER_ROUND), active
     )

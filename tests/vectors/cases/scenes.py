@@ -23,7 +23,7 @@ OUTPUT = 100
 """Outputs up to this many bytes are written in full, longer ones as a hash; inputs always in full."""
 
 VECTORS = (VectorSpec("x", 5, 1 << 10), VectorSpec("w", 3, 997))
-SIX, SEVEN, FOUR = (2, 3, 5, 9, 12, 13), (2, 3, 5, 9, 12, 13, 700), (2, 3, 5, 9)
+FOUR, FIVE, SIX = (2, 3, 5, 9), (2, 3, 5, 9, 700), (2, 3, 5, 9, 12, 13)
 EIGHT = (2, 3, 5, 9, 12, 13, 700, 65535)
 ME = 2
 """The client whose refusals are recorded."""
@@ -37,8 +37,20 @@ def curious() -> Recording:
 
 @cache
 def active() -> Recording:
-    """SecAgg, active: 2, 3, 5, 13 and 700 survive, 9 sends no input, 12 shares no keys."""
-    return Recording(setup("bad active", SEVEN, 5, VECTORS, adversary="active")).run({9: 2, 12: 1})
+    """SecAgg, active: 2, 3, 5 and 700 survive, 9 sends no input."""
+    return Recording(setup("bad active", FIVE, 4, VECTORS, adversary="active")).run({9: 2})
+
+
+@cache
+def few() -> Recording:
+    """SecAgg, curious, for the server's refusals, which need everybody's frames: 9 sends no input."""
+    return Recording(setup("bad few", FOUR, 3, VECTORS)).run({9: 2})
+
+
+@cache
+def few_active() -> Recording:
+    """SecAgg, active, for the server's refusals: 9 sends no input."""
+    return Recording(setup("bad few active", FOUR, 3, VECTORS, adversary="active")).run({9: 2})
 
 
 @cache
@@ -57,6 +69,13 @@ def _sparse(adversary: str) -> Recording:
 def sparse() -> Recording:
     """SecAgg+ of degree 4, curious: 13 sends no input."""
     return _sparse("curious")
+
+
+@cache
+def ring() -> Recording:
+    """SecAgg+ of degree 2, curious, for the server's refusals: everybody stays."""
+    more: dict[str, Any] = {"protocol": "secagg+", "degree": 2, "min_survivors": 4}
+    return Recording(setup("bad ring", FIVE, 2, VECTORS, policy={"colluders": 0}, **more)).run()
 
 
 @cache
@@ -172,14 +191,33 @@ def secret(recording: Recording, client: int, label: str) -> bytes:
     return recording.entropy[client].drawn(label)[0]
 
 
-def seal(recording: Recording, session: bytes, dealer: int, holder: int, plain: bytes) -> bytes:
-    """Seal anything from ``dealer`` to ``holder``, with the dealer's own key and a nonce of its own."""
+def channel(recording: Recording, session: bytes, dealer: int, holder: int) -> tuple[bytes, bytes]:
+    """Key and associated data of the share channel from ``dealer`` to ``holder``."""
     cipher = recording.given.params.cipher_suite
     public = recording.read(f"{holder}.AdvertiseKeys")[1].enc_key
     agreed = cipher.agreement.load(secret(recording, dealer, "enc-key")).initiated(public)
-    key = channel_key(cipher, agreed, session, dealer, holder).reveal()
-    nonce = InsecureSeededEntropy("resealed", dealer, holder)
-    return aead.seal(key, plain, associated_data(cipher, session, dealer, holder), nonce)
+    key = channel_key(cipher, agreed, session, dealer, holder)
+    return key.reveal(), associated_data(cipher, session, dealer, holder)
+
+
+def opened(recording: Recording, dealer: int, holder: int) -> tuple[bytes, bytes]:
+    """The shares that ``dealer`` dealt to another ``holder``: (self mask, mask key)."""
+    session, message = recording.read(f"{dealer}.ShareKeys")
+    (entry,) = [entry for entry in message.dealt if entry.holder == holder]
+    return unsealed(recording, session, entry, dealer)
+
+
+def unsealed(recording: Recording, session: bytes, entry: m.DealtShares, dealer: int) -> tuple[bytes, bytes]:
+    """The shares in an honest entry of ``dealer``."""
+    key, associated = channel(recording, session, dealer, entry.holder)
+    pair = msgspec.msgpack.decode(aead.open_sealed(key, entry.sealed, associated), type=m.SharePair)
+    return pair.self_mask_share, pair.mask_key_share
+
+
+def seal(recording: Recording, session: bytes, dealer: int, holder: int, plain: bytes) -> bytes:
+    """Seal anything from ``dealer`` to ``holder``, with the dealer's own key and a nonce of its own."""
+    key, associated = channel(recording, session, dealer, holder)
+    return aead.seal(key, plain, associated, InsecureSeededEntropy("resealed", dealer, holder))
 
 
 def relay(
@@ -191,7 +229,7 @@ def relay(
     sealed = seal(recording, session, dealer, holder, msgspec.msgpack.encode(pair))
     signature = b""
     if recording.given.params.adversary == "active":
-        statement = check.dealt_statement(session, dealer, holder, seed_hash, hashes, b"")
+        statement = check.dealt_statement(session, dealer, holder, seed_hash, hashes, b"", sealed)
         signature = cipher.sign(identity(dealer), "share-keys", *statement)
     return m.RelayedShares(dealer, seed_hash, b"", sealed, *hashes, signature)
 

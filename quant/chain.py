@@ -1,0 +1,214 @@
+"""Chains: clips, then public linear transforms, then one grid; the one implementation of `UpdateCodec`."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant.capacity import MAX_WIDTH
+from quant.checks import whole_number
+from quant.clip import Bounds, Clip, ClipL2, ClipLinf
+from quant.codec import CodecFacts
+from quant.errors import ConfigurationError
+from quant.grid import Grid, UniformGrid
+from quant.lanes import MAX_DIM, LaneLayout
+from quant.norms import MAX_CHECKED_LEVELS, checked, norm_limit
+from quant.public import DITHER, PublicRandomness, need_clients, need_public
+from quant.refused import refuse_scheme
+from quant.streams import SYSTEM_STREAM, RandomStream
+from quant.transforms import HadamardRotation, Transform, out_dims
+from quant.vectors import WIDE_SLICE, FloatVector, as_vector, check_integers, magnitude, slices
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Clips, transforms, then one grid. Made by ``chain``, which checks the order."""
+
+    dim: int
+    clips: tuple[Clip, ...]
+    transforms: tuple[Transform, ...]
+    grid: Grid
+    facts: CodecFacts = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Compute the facts once."""
+        bounds = Bounds()
+        for stage in self.clips:
+            bounds = stage.narrow(bounds, self.dim)
+        dims = out_dims(self.transforms, self.dim)
+        for transform, dim in zip(self.transforms, dims, strict=False):
+            bounds = transform.narrow(bounds, dim)
+        self.grid.check_dim(dims[-1])
+        reach = bounds.narrowed(linf=self.grid.bound).linf
+        facts = CodecFacts(
+            dim=self.dim,
+            encoded_dim=dims[-1],
+            upper=self.grid.levels - 1,
+            levels=self.grid.levels,
+            bits=(self.grid.levels - 1).bit_length(),
+            step=self.grid.step,
+            l2_bound=bounds.l2,
+            linf_bound=self.grid.bound if reach is None else reach,
+            integer_l2_squared=norm_limit(self.grid, bounds.l2, dims[-1]),
+            max_error=self.grid.max_error,
+            max_bias=self.grid.max_bias,
+            variance=self.grid.variance,
+            unbiased=self.grid.rounding != "nearest" and all(stage.unbiased for stage in self.transforms),
+            may_saturate=bounds.linf is None or bounds.linf > self.grid.bound,
+            wraps=self.grid.wraps,
+            gain=math.prod(stage.gain(dim) for stage, dim in zip(self.transforms, dims, strict=False)),
+        )
+        object.__setattr__(self, "facts", facts)
+
+    @property
+    def public_labels(self) -> tuple[str, ...]:
+        """Labels of the public streams, in the order of the stages."""
+        labels = [label for stage in self.transforms for label in stage.public_labels]
+        return (*labels, DITHER) if self.grid.rounding == "dither" else tuple(labels)
+
+    def clip(self, x: FloatVector) -> FloatVector:
+        """Apply the clips in order; gives ``x`` itself if it is inside of all.
+
+        Raises:
+            InputError: ``x`` is not a vector of shape (dim,), or (with any clip) holds NaN or infinity.
+        """
+        x = as_vector(x, self.dim)
+        for stage in self.clips:
+            x = stage.apply(x)
+        return x
+
+    def transform(self, x: FloatVector, public: PublicRandomness | None = None) -> FloatVector:
+        """Give the float vector of shape (encoded_dim,) that is put on the grid.
+
+        Raises:
+            InputError: ``x`` is not a vector of shape (dim,), or holds NaN or infinity.
+            ConfigurationError: no public randomness where some is needed.
+        """
+        x = self.clip(x)
+        for stage in self.transforms:
+            x = stage.forward(x, public)
+        return x
+
+    def encode(
+        self,
+        x: FloatVector,
+        stream: RandomStream = SYSTEM_STREAM,
+        *,
+        public: PublicRandomness | None = None,
+        client: int | None = None,
+    ) -> NDArray[np.int64]:
+        """Clip, transform and round ``x``; see `UniformGrid.encode`.
+
+        Args:
+            x: the update, shape (dim,).
+            stream: private coins; not used by nearest rounding and dither.
+            public: the streams of the round's joint seed, if ``public_labels`` names any.
+            client: this site's id, for its dither.
+
+        Raises:
+            InputError: ``x`` is not a vector of shape (dim,), or holds NaN or infinity.
+            ConfigurationError: public randomness or the client's id is needed and missing.
+        """
+        x = self.transform(x, public)
+        coins = self._coins(stream, public, client)
+        high = self._magnitude(x)
+        encoded = np.empty(x.size, np.int64)
+        for part in slices(x.size, WIDE_SLICE):
+            self.grid.encode_part(x[part], part.start, encoded[part], coins, high)
+        if self.grid.rounding == "conditional":
+            checked(encoded, self.grid.levels, self.facts.integer_l2_squared)
+        return encoded
+
+    def encode_packed(
+        self,
+        x: FloatVector,
+        lanes: LaneLayout,
+        stream: RandomStream = SYSTEM_STREAM,
+        *,
+        public: PublicRandomness | None = None,
+        client: int | None = None,
+    ) -> NDArray[np.uint64]:
+        """Give ``lanes.pack(encode(x, ...))`` without ever holding all integers.
+
+        Raises:
+            InputError: as ``encode`` and ``LaneLayout.pack``.
+            ConfigurationError: as ``encode``, or lanes of another dimension, or shared by what wraps.
+        """
+        if lanes.dim != self.facts.encoded_dim or lanes.width < self.facts.bits:
+            raise ConfigurationError(
+                f"lanes of {lanes.dim} x {lanes.width} bits do not fit {self.facts.encoded_dim} x {self.facts.bits}"
+            )
+        if lanes.fields > 1 and not self.facts.may_share_lanes:
+            raise ConfigurationError("sums of this codec wrap, so a lane holds one coordinate: use facts.lanes(clients)")
+        if self.grid.rounding == "conditional":  # the norm of all of them decides
+            return lanes.pack(self.encode(x, stream))
+        x = self.transform(x, public)
+        coins = self._coins(stream, public, client)
+        high = self._magnitude(x)
+
+        def fill(part: slice, out: NDArray[np.int64]) -> None:
+            for run in slices(out.size, WIDE_SLICE):
+                first = part.start + run.start
+                self.grid.encode_part(x[first : part.start + run.stop], first, out[run], coins, high)
+
+        return lanes.pack_from(fill)
+
+    def decode(
+        self,
+        total: NDArray[np.int64],
+        count: int,
+        *,
+        public: PublicRandomness | None = None,
+        clients: Sequence[int] = (),
+    ) -> NDArray[np.float64]:
+        """Take a sum off the grid and undo the transforms; see `UniformGrid.decode`.
+
+        Raises:
+            InputError: not int64 of shape (encoded_dim,), not the sum of ``count`` encoded vectors, or, for dither,
+                not ``count`` different clients.
+            ConfigurationError: no public randomness where some is needed.
+        """
+        check_integers(total, np.int64, self.facts.encoded_dim)
+        dithers: list[RandomStream] = []
+        if self.grid.rounding == "dither":
+            source = need_public(public, self.public_labels)
+            dithers = [source.stream(DITHER, client) for client in need_clients(clients, count)]
+        x: FloatVector = self.grid.decode(total, count, dithers)
+        dims = out_dims(self.transforms, self.dim)
+        for stage, dim in zip(reversed(self.transforms), reversed(dims[:-1]), strict=True):
+            x = stage.backward(x, dim, public)
+        return x.astype(np.float64, copy=False)
+
+    def saturated(self, x: FloatVector, *, public: PublicRandomness | None = None) -> int:
+        """Count the encoded coordinates that are beyond the grid after clipping.
+
+        Raises:
+            InputError: ``x`` is not a vector of shape (dim,), or holds NaN or infinity.
+            ConfigurationError: no public randomness where some is needed.
+        """
+        return self.grid.saturated(self.transform(x, public))
+
+    def config(self) -> dict[str, object]:
+        """Give the keys of all stages and ``dim``: what ``presets.from_config`` reads back."""
+        keys: dict[str, object] = {"dim": self.dim}
+        for stage in (*self.clips, *self.transforms):
+            keys |= stage.config()
+        return keys | self.grid.config()
+
+    def _coins(self, stream: RandomStream, public: PublicRandomness | None, client: int | None) -> RandomStream:
+        """Give the stream that the grid tosses its coins with."""
+        if self.grid.rounding != "dither":
+            return stream
+        if client is None:
+            raise ConfigurationError("this codec dithers: pass client=, the id whose dither the server will subtract")
+        return need_public(public, self.public_labels).stream(DITHER, client)
+
+    def _magnitude(self, x: FloatVector) -> float:
+        """Give a bound on all magnitudes; looks at them only if the clips promise too little.
+
+        The L2 clip refuses NaN and infinity, as ``magnitude`` does.
+        """
+        return magnitude(x) if self.facts.may_saturate or not self.clips else self.grid.bound

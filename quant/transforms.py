@@ -1,0 +1,158 @@
+"""Transforms: public linear maps between the clips and the grid, the same at all sites, undone on the sum.
+
+What is linear commutes with the sum: the server adds first and inverts once. A transform here never lengthens a vector
+beyond what `Transform.narrow` says, so clips made before it keep their meaning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from quant.checks import whole_number
+from quant.clip import Bounds
+from quant.errors import ConfigurationError, InputError
+from quant.hadamard import hadamard_columns, hadamard_error
+from quant.public import ROTATION, PublicRandomness, need_public
+from quant.streams import RandomStream
+from quant.vectors import FloatVector, magnitude
+
+MAX_BLOCK = 2**20
+DEFAULT_BLOCK = 4096
+
+
+class Transform(Protocol):
+    """A public linear map of vectors, made for every length by its setting alone."""
+
+    @property
+    def public_labels(self) -> tuple[str, ...]:
+        """The public streams that it draws from."""
+        ...
+
+    def out_dim(self, dim: int) -> int:
+        """Coordinates that come out of ``dim``; refuses lengths that it does not fit."""
+        ...
+
+    def forward(self, x: FloatVector, public: PublicRandomness | None) -> FloatVector:
+        """Map a finite vector of shape (dim,) to shape (out_dim,), dtype as ``x``."""
+        ...
+
+    def backward(self, y: FloatVector, dim: int, public: PublicRandomness | None) -> FloatVector:
+        """Map a (sum of) transformed vectors of shape (out_dim,) back to shape (dim,)."""
+        ...
+
+    def narrow(self, bounds: Bounds, dim: int) -> Bounds:
+        """Give what is known after ``forward``, from what was known before."""
+        ...
+
+    def config(self) -> dict[str, object]:
+        """Give the preset keys."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HadamardRotation:
+    """Random signs, then a Walsh-Hadamard transform of blocks: spreads every update over the whole grid.
+
+    y = H D x / sqrt(block): D are public random signs (stream "rotation", one bit per coordinate, lowest bit of a byte
+    first). The vector is padded with zeros to whole blocks, at most block - 1 of them, and laid out as a matrix of
+    ``block`` rows; every *column* is a block. So a block takes its coordinates from all over the model, and blocks
+    have about the same norm even where layers have not. A block that is not given is 4096, or for shorter vectors
+    their length, rounded up to a power of two. Larger blocks mix better and pad more.
+
+    Exact: linear; orthonormal in real arithmetic, hence its own inverse, errors keep their Euclidean norm.
+    Bounded: float arithmetic moves a vector by at most `hadamard_error` of its norm, and the bound on the L2 norm
+    grows by that much. Not bounded by anything smaller than the L2 norm: a coordinate. For fixed x and random signs,
+    P(|y_j| > t) <= 2 exp(-t^2 block / (2 |column|^2)) (Hoeffding); if the columns share the norm evenly, y_j behaves
+    like a normal variable of standard deviation |x| / sqrt(out_dim). So a range of k such deviations saturates about
+    erfc(k / sqrt(2)) of the coordinates (`range_for`), and ``saturated`` counts them.
+
+    Source: Suresh et al. 2017 ("Distributed mean estimation with limited communication"), section 3.
+    """
+
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a block that is no power of two."""
+        if self.block is None:
+            return
+        block = whole_number(self.block, "the rotation block", 2, MAX_BLOCK)
+        if block & (block - 1):
+            raise ConfigurationError(f"the rotation block must be a power of two, not {block}")
+        object.__setattr__(self, "block", block)
+
+    @property
+    def public_labels(self) -> tuple[str, ...]:
+        """Signs are common to all sites."""
+        return (ROTATION,)
+
+    def rows(self, dim: int) -> int:
+        """Length of one block for a vector of ``dim`` coordinates."""
+        if self.block is not None:
+            return self.block
+        return min(DEFAULT_BLOCK, max(2, 1 << (dim - 1).bit_length()))
+
+    def out_dim(self, dim: int) -> int:
+        """Give ``dim``, rounded up to whole blocks."""
+        rows = self.rows(dim)
+        return -(-dim // rows) * rows
+
+    def forward(self, x: FloatVector, public: PublicRandomness | None) -> FloatVector:
+        """Rotate one vector.
+
+        Raises:
+            ConfigurationError: no public randomness.
+            InputError: NaN, infinity, or values so large that sums of a block could leave the dtype: clip first.
+        """
+        rows = self.rows(x.size)
+        if magnitude(x) > float(np.finfo(x.dtype).max) / (4 * rows):
+            raise InputError(f"a coordinate is too large to be rotated in {x.dtype.name}: clip the update first")
+        padded = np.zeros(self.out_dim(x.size), x.dtype)
+        stream = need_public(public, self.public_labels).stream(ROTATION)
+        padded[: x.size] = flip_signs(x, stream)
+        with np.errstate(under="ignore"):
+            return hadamard_columns(padded.reshape(rows, -1)).reshape(-1)
+
+    def backward(self, y: FloatVector, dim: int, public: PublicRandomness | None) -> FloatVector:
+        """Rotate back.
+
+        Raises:
+            ConfigurationError: no public randomness.
+        """
+        stream = need_public(public, self.public_labels).stream(ROTATION)
+        with np.errstate(under="ignore"):
+            rotated = hadamard_columns(np.ascontiguousarray(y).reshape(self.rows(dim), -1)).reshape(-1)
+        return flip_signs(rotated[:dim], stream)
+
+    def narrow(self, bounds: Bounds, dim: int) -> Bounds:
+        """The L2 bound grows by float error; a coordinate is bounded by L2, or by sqrt(block) times what it was."""
+        rows = self.rows(dim)
+        growth = 1 + hadamard_error(rows, np.dtype(np.float32)) + 2.0**-40  # what rounds near zero is far below
+        l2 = None if bounds.l2 is None else bounds.l2 * growth
+        linf = None if bounds.linf is None else bounds.linf * rows**0.5 * growth
+        return Bounds().narrowed(l2=l2, linf=linf)
+
+    def config(self) -> dict[str, object]:
+        """Give the preset key."""
+        return {"rotation": True if self.block is None else self.block}
+
+
+def flip_signs(x: FloatVector, stream: RandomStream) -> FloatVector:
+    """Give x_i or -x_i, by bit i of the stream (lowest bit of a byte first): ceil(dim / 8) bytes. Exact."""
+    random = np.empty(-(-x.size // 8), np.uint8)
+    stream.fill(random)
+    word = np.dtype(np.uint32 if x.dtype == np.float32 else np.uint64)
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(word)
+    bits <<= word.type(8 * word.itemsize - 1)
+    flipped = np.take(bits, random, axis=0).reshape(-1)[: x.size]
+    flipped ^= np.ascontiguousarray(x).view(word)
+    return flipped.view(x.dtype)  # type: ignore[no-any-return]
+
+
+def out_dims(transforms: Sequence[Transform], dim: int) -> tuple[int, ...]:
+    """Give the number of coordinates before each transform, and after the last."""
+    dims = [dim]
+    for transform in transforms:
+        dims.append(transform.out_dim(dims[-1]))
+    return tuple(dims)
