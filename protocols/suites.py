@@ -2,8 +2,8 @@
 
 A suite is a row: code point, name, primitives. Code points from 0xFF00 on are for tests and are refused by
 ``LocalPolicy`` unless named there. Every derivation and every hash carries the protocol label, the suite's code point
-and its usage in front of its context, encoded as MessagePack: an unambiguous, length-prefixed encoding, so no two
-different contexts give the same bytes.
+and its usage in front of its context, encoded as the MessagePack array [label, code point, usage, [context ...]]: an
+unambiguous, length-prefixed encoding, so no two different contexts give the same bytes.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ class Suite:
         return hashlib.sha256(self._encode(usage, context)).digest()
 
     def derive(self, secret: bytes, usage: str, *context: Context) -> bytes:
-        """Derive a 32-byte key from ``secret``, bound to ``usage`` and ``context``."""
+        """Derive a 32-byte key from ``secret`` by HKDF without salt; usage and context are its info."""
         return hkdf_sha256(secret, info=self._encode(usage, context))
 
     def statement(self, usage: str, *context: Context) -> bytes:
-        """Return the bytes that a signature of ``usage`` covers."""
+        """Return the bytes that a signature of ``usage`` covers: usage and context with "sign " before the usage."""
         return self._encode("sign " + usage, context)
 
     def key_pair(self, entropy: Entropy, label: str) -> tuple[Secret, bytes]:

@@ -8,16 +8,20 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from quant.capacity import MAX_WIDTH
 from quant.checks import whole_number
 from quant.clip import Bounds, Clip, ClipL2, ClipLinf
 from quant.codec import CodecFacts
 from quant.errors import ConfigurationError
 from quant.grid import Grid, UniformGrid
 from quant.lanes import MAX_DIM, LaneLayout
-from quant.norms import MAX_CHECKED_LEVELS, checked, norm_limit
+from quant.layered import LayeredGrid
+from quant.layers import ClipPerLayer, LayerScales
+from quant.lossless import LosslessGrid
+from quant.modular import ModularGrid
+from quant.norms import check_conditional, checked, norm_limit
 from quant.public import DITHER, PublicRandomness, need_clients, need_public
 from quant.refused import refuse_scheme
+from quant.sparse import KeepCoordinates, SharedRandomK
 from quant.streams import SYSTEM_STREAM, RandomStream
 from quant.transforms import HadamardRotation, Transform, out_dims
 from quant.vectors import WIDE_SLICE, FloatVector, as_vector, check_integers, magnitude, slices
@@ -37,12 +41,15 @@ class Chain:
         """Compute the facts once."""
         bounds = Bounds()
         for stage in self.clips:
-            bounds = stage.narrow(bounds, self.dim)
+            stage.check_dim(self.dim)
+            bounds = stage.narrow(bounds)
         dims = out_dims(self.transforms, self.dim)
         for transform, dim in zip(self.transforms, dims, strict=False):
             bounds = transform.narrow(bounds, dim)
         self.grid.check_dim(dims[-1])
+        check_conditional(self.grid, bounds.l2)
         reach = bounds.narrowed(linf=self.grid.bound).linf
+        unbiased = self.grid.rounding != "nearest" or self.grid.max_error == 0
         facts = CodecFacts(
             dim=self.dim,
             encoded_dim=dims[-1],
@@ -56,7 +63,7 @@ class Chain:
             max_error=self.grid.max_error,
             max_bias=self.grid.max_bias,
             variance=self.grid.variance,
-            unbiased=self.grid.rounding != "nearest" and all(stage.unbiased for stage in self.transforms),
+            unbiased=unbiased and all(stage.unbiased for stage in self.transforms),
             may_saturate=bounds.linf is None or bounds.linf > self.grid.bound,
             wraps=self.grid.wraps,
             gain=math.prod(stage.gain(dim) for stage, dim in zip(self.transforms, dims, strict=False)),
@@ -142,7 +149,7 @@ class Chain:
                 f"lanes of {lanes.dim} x {lanes.width} bits do not fit {self.facts.encoded_dim} x {self.facts.bits}"
             )
         if lanes.fields > 1 and not self.facts.may_share_lanes:
-            raise ConfigurationError("sums of this codec wrap, so a lane holds one coordinate: use facts.lanes(clients)")
+            raise ConfigurationError("sums of this codec wrap: a lane holds one coordinate; use facts.lanes(clients)")
         if self.grid.rounding == "conditional":  # the norm of all of them decides
             return lanes.pack(self.encode(x, stream))
         x = self.transform(x, public)
@@ -194,8 +201,10 @@ class Chain:
     def config(self) -> dict[str, object]:
         """Give the keys of all stages and ``dim``: what ``presets.from_config`` reads back."""
         keys: dict[str, object] = {"dim": self.dim}
-        for stage in (*self.clips, *self.transforms):
-            keys |= stage.config()
+        for clip in self.clips:
+            keys |= clip.config()
+        for transform in self.transforms:
+            keys |= transform.config()
         return keys | self.grid.config()
 
     def _coins(self, stream: RandomStream, public: PublicRandomness | None, client: int | None) -> RandomStream:
@@ -212,3 +221,53 @@ class Chain:
         The L2 clip refuses NaN and infinity, as ``magnitude`` does.
         """
         return magnitude(x) if self.facts.may_saturate or not self.clips else self.grid.bound
+
+
+Stage = Clip | Transform | Grid
+
+CLIPS = (ClipL2, ClipPerLayer, ClipLinf)
+TRANSFORMS = (LayerScales, KeepCoordinates, HadamardRotation, SharedRandomK)
+GRIDS = (UniformGrid, LayeredGrid, ModularGrid, LosslessGrid)
+ORDER: tuple[type | tuple[type, ...], ...] = (*CLIPS, *TRANSFORMS, GRIDS)
+"""The one order of stages, each at most once, one grid at the end. Fixed, so that equal settings mean equal codecs."""
+
+NAMES = [kind.__name__ for kind in (*CLIPS, *TRANSFORMS, *GRIDS)]
+
+
+def chain(*stages: Stage, dim: int) -> Chain:
+    """Compose clips, transforms and one grid, in the order `ORDER`, to an `UpdateCodec` for vectors of shape (dim,).
+
+    Raises:
+        ConfigurationError: an unknown stage, a stage twice, the wrong order, or no grid; by name. A scheme that
+            cannot be summed is refused with its linear substitute.
+    """
+    dim = whole_number(dim, "dim", 1, MAX_DIM)
+    _check_order(stages)
+    grid = stages[-1] if stages else None
+    if not isinstance(grid, GRIDS):
+        raise ConfigurationError("the chain has no grid: end it with a UniformGrid")
+    clips = tuple(stage for stage in stages if isinstance(stage, CLIPS))
+    transforms = tuple(stage for stage in stages if isinstance(stage, TRANSFORMS))
+    return Chain(dim, clips, transforms, grid)
+
+
+def _place(stage: object) -> int:
+    """Give the place of a stage in `ORDER`."""
+    return next(place for place, kind in enumerate(ORDER) if isinstance(stage, kind))
+
+
+def _check_order(stages: Sequence[object]) -> None:
+    """Refuse what is not a strictly increasing run through `ORDER`."""
+    for stage in stages:
+        if not isinstance(stage, (*CLIPS, *TRANSFORMS, *GRIDS)):
+            name = stage if isinstance(stage, str) else type(stage).__name__
+            refuse_scheme(name)
+            raise ConfigurationError(f"{name} is no stage of a chain; stages are {', '.join(NAMES)}")
+    for before, after in pairwise(stages):
+        first, second = type(before).__name__, type(after).__name__
+        if first == second:
+            raise ConfigurationError(f"the chain has two stages {first}; use one")
+        if _place(before) == _place(after):
+            raise ConfigurationError(f"the chain has two grids, {first} and {second}; use one")
+        if _place(before) > _place(after):
+            raise ConfigurationError(f"{second} stands after {first}; the order is {', '.join(NAMES)}")

@@ -112,8 +112,7 @@ class UniformGrid:
     all coins, whatever t; so the error of t after subtraction is exactly uniform on 2^b points symmetric to zero,
     exactly independent of x, and independent between clients as their streams are. Bounded: for |x| <= bound the error
     |decode(encode(x), 1) - x| is at most ``max_error``, and the bias |E[...] - x| at most ``max_bias``. Values beyond
-    the bound are saturated, that is moved to the nearer end (dither: if value plus dither are still beyond it);
-    ``saturated`` counts them.
+    the bound are saturated, that is moved to the nearer end; ``saturated`` counts them.
 
     Proof. ``_steps_per_unit`` is rounded down so far that bound * it, as computed, does not pass the last grid point;
     rounding is monotone, so no |x| <= bound does. It errs by at most 3 * 2^-53 relatively, its product with x by
@@ -140,7 +139,7 @@ class UniformGrid:
         most = MAX_SHORT_LEVELS if self.coin_bits == 16 else MAX_LEVELS
         most = min(most, MAX_DITHER_LEVELS) if self.rounding == "dither" else most
         if self.levels > most:
-            raise ConfigurationError(f"{self.rounding} rounding with {self.coin_bits}-bit coins has at most {most} levels")
+            raise ConfigurationError(f"{self.rounding} rounding, {self.coin_bits}-bit coins: at most {most} levels")
 
     @property
     def step(self) -> float:
@@ -203,14 +202,9 @@ class UniformGrid:
     ) -> None:
         """Round one slice into ``out``; ``high`` bounds the magnitudes of the whole vector, ``first`` is unused."""
         wide = part.astype(np.float64)
-        beyond = high > self.bound
-        if beyond:
-            # A value beyond the range by up to a step may come back by its dither, so it is cut afterwards.
-            edge = self.bound + self.step if self.rounding == "dither" else self.bound
-            np.clip(wide, -edge, edge, out=wide)
-        self._round(wide, out, stream, spare=1 if beyond and self.rounding == "dither" else 0)
-        if beyond and self.rounding == "dither":
-            np.clip(out, 0, self.levels - 1, out=out)
+        if high > self.bound:
+            np.clip(wide, -self.bound, self.bound, out=wide)
+        self._round(wide, out, stream)
 
     def decode(self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = ()) -> NDArray[np.float64]:
         """Give the sum of ``count`` vectors from the sum of their integers: step * total - count * bound, float64.
@@ -260,11 +254,8 @@ class UniformGrid:
         keys: dict[str, object] = {"levels": self.levels, "range": self.bound, "rounding": self.rounding}
         return keys if self.coin_bits == 32 else keys | {"coin_bits": self.coin_bits}
 
-    def _round(self, wide: NDArray[np.float64], out: NDArray[np.int64], stream: RandomStream, spare: int) -> None:
-        """Round one slice to grid indices; ``wide`` is overwritten.
-
-        Values lie in [-bound, bound], or up to ``spare`` steps beyond.
-        """
+    def _round(self, wide: NDArray[np.float64], out: NDArray[np.int64], stream: RandomStream) -> None:
+        """Round one slice of values in [-bound, bound] to grid indices; ``wide`` is overwritten."""
         with np.errstate(under="ignore"):
             wide *= self._steps_per_unit() * (1 if self.rounding == "nearest" else 2.0**self.coin_bits)
         if self.rounding == "nearest":
@@ -272,11 +263,8 @@ class UniformGrid:
                 wide -= 0.5  # the middle grid point stands half a step above zero
             np.add(nearest(wide), self.levels // 2, out=out)
             return
-        # Half the grid in fixed point, and the spare steps, so that nothing is negative while it is rounded.
-        offset = (self.levels - 1 << self.coin_bits - 1) + (spare << self.coin_bits)
+        offset = (self.levels - 1) << (self.coin_bits - 1)  # half the grid, in fixed point
         (round_short if self.coin_bits == 16 else round_fixed_point)(wide, offset, stream, out)
-        if spare:
-            out -= spare
 
     def _steps_per_unit(self) -> float:
         """Give 1 / step, rounded down until bound * (1 / step) <= (levels - 1) / 2 in float64."""

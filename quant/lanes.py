@@ -108,8 +108,10 @@ class LaneLayout:
     def _stack(self, words: NDArray[np.uint64], runs: list[slice], target: NDArray[np.uint64]) -> None:
         """Write sum words[run f] 2^(width f) to the lanes of one block."""
         width = np.uint64(self.width)
-        target[:] = 0
-        for run in reversed(runs):  # Horner's rule: the highest field first
+        highest = runs[-1].stop - runs[-1].start
+        np.copyto(target[:highest], words[runs[-1]])
+        target[highest:] = 0
+        for run in reversed(runs[:-1]):  # Horner's rule: the highest field first
             target <<= width
             target[: run.stop - run.start] += words[run]
 

@@ -32,8 +32,9 @@ def norm_limit(grid: Grid, l2: float | None, dim: int) -> int | None:
         L^2 + d / 4 + sqrt(2 ln(1 / beta)) (L + sqrt(d) / 2),
 
     which a fresh stochastic rounding exceeds with probability at most beta = 1e-10 (Kairouz, Liu and Steinke 2021,
-    "The distributed discrete Gaussian mechanism", Proposition 4.10 of their section on rounding); `checked` makes it
-    certain. Saturation moves values towards the centre, so it breaks none of this; the ends of the grid bound the rest.
+    "The distributed discrete Gaussian mechanism for federated learning with secure aggregation", conditional rounding,
+    where the coins are tossed again instead); `checked` makes it certain. Saturation moves values towards the centre,
+    so it breaks none of this; the ends of the grid bound the rest.
     """
     if l2 is None or not isinstance(grid, UniformGrid):
         return None

@@ -1,8 +1,8 @@
 """Public randomness: what all sites and the server know alike, and nobody knew before the updates were fixed.
 
-Rotations, sparsity patterns and dithers are random, but not secret. The layer above derives them from a joint seed of the
-round (committed to by every site before it is revealed, and never used twice); this package only asks for streams by
-label. That the seed does not depend on the updates is what makes decoded sums unbiased: for a fixed seed, an update
+Rotations, sparsity patterns and dithers are random, but not secret. The layer above derives them from a joint seed of
+the round (committed to by every site before it is revealed, and never used twice); this package only asks for streams
+by label. That the seed does not depend on the updates is what makes decoded sums unbiased: for a fixed seed, an update
 could be made to fit.
 """
 
@@ -12,8 +12,8 @@ from typing import Protocol
 from quant.errors import ConfigurationError, InputError
 from quant.streams import RandomStream
 
-ROTATION, PATTERN, DITHER = "rotation", "pattern", "dither"
-"""Labels. Rotation and pattern are common to all sites (client None); every site has a dither of its own."""
+ROTATION, PATTERN, DITHER, GROUPS = "rotation", "pattern", "dither", "groups"
+"""Labels. All are common to all sites (client None), but for the dither: every site has its own."""
 
 
 class PublicRandomness(Protocol):

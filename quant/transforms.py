@@ -30,6 +30,15 @@ class Transform(Protocol):
         """The public streams that it draws from."""
         ...
 
+    @property
+    def unbiased(self) -> bool:
+        """Whether ``backward`` after ``forward`` gives the vector, on average over the public randomness."""
+        ...
+
+    def gain(self, dim: int) -> float:
+        """What ``backward`` multiplies by to be unbiased; 1 if it does not."""
+        ...
+
     def out_dim(self, dim: int) -> int:
         """Coordinates that come out of ``dim``; refuses lengths that it does not fit."""
         ...
@@ -87,6 +96,15 @@ class HadamardRotation:
         """Signs are common to all sites."""
         return (ROTATION,)
 
+    @property
+    def unbiased(self) -> bool:
+        """The inverse is exact in real arithmetic."""
+        return True
+
+    def gain(self, dim: int) -> float:
+        """Nothing is amplified."""
+        return 1.0
+
     def rows(self, dim: int) -> int:
         """Length of one block for a vector of ``dim`` coordinates."""
         if self.block is not None:
@@ -110,9 +128,9 @@ class HadamardRotation:
             raise InputError(f"a coordinate is too large to be rotated in {x.dtype.name}: clip the update first")
         padded = np.zeros(self.out_dim(x.size), x.dtype)
         stream = need_public(public, self.public_labels).stream(ROTATION)
-        padded[: x.size] = flip_signs(x, stream)
+        flip_signs(x, stream, out=padded[: x.size])
         with np.errstate(under="ignore"):
-            return hadamard_columns(padded.reshape(rows, -1)).reshape(-1)
+            return _rotate(padded, rows)
 
     def backward(self, y: FloatVector, dim: int, public: PublicRandomness | None) -> FloatVector:
         """Rotate back.
@@ -122,7 +140,7 @@ class HadamardRotation:
         """
         stream = need_public(public, self.public_labels).stream(ROTATION)
         with np.errstate(under="ignore"):
-            rotated = hadamard_columns(np.ascontiguousarray(y).reshape(self.rows(dim), -1)).reshape(-1)
+            rotated = _rotate(y, self.rows(dim))
         return flip_signs(rotated[:dim], stream)
 
     def narrow(self, bounds: Bounds, dim: int) -> Bounds:
@@ -138,16 +156,24 @@ class HadamardRotation:
         return {"rotation": True if self.block is None else self.block}
 
 
-def flip_signs(x: FloatVector, stream: RandomStream) -> FloatVector:
+def flip_signs(x: FloatVector, stream: RandomStream, out: FloatVector | None = None) -> FloatVector:
     """Give x_i or -x_i, by bit i of the stream (lowest bit of a byte first): ceil(dim / 8) bytes. Exact."""
     random = np.empty(-(-x.size // 8), np.uint8)
     stream.fill(random)
     word = np.dtype(np.uint32 if x.dtype == np.float32 else np.uint64)
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(word)
     bits <<= word.type(8 * word.itemsize - 1)
-    flipped = np.take(bits, random, axis=0).reshape(-1)[: x.size]
-    flipped ^= np.ascontiguousarray(x).view(word)
-    return flipped.view(x.dtype)  # type: ignore[no-any-return]
+    flips = np.take(bits, random, axis=0).reshape(-1)[: x.size]
+    out = np.empty_like(x) if out is None else out
+    np.bitwise_xor(np.ascontiguousarray(x).view(word), flips, out=out.view(word))
+    return out
+
+
+def _rotate(x: FloatVector, rows: int) -> FloatVector:
+    """Transform the columns of the matrix of ``rows`` rows that ``x`` fills, row by row."""
+    if x.dtype == np.float32:
+        return hadamard_columns(np.ascontiguousarray(x, np.float32).reshape(rows, -1)).reshape(-1)
+    return hadamard_columns(np.ascontiguousarray(x, np.float64).reshape(rows, -1)).reshape(-1)
 
 
 def out_dims(transforms: Sequence[Transform], dim: int) -> tuple[int, ...]:

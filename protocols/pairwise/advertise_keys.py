@@ -82,7 +82,10 @@ def server_end(state: states.CollectAdvertiseKeys) -> ServerStep:
 
 
 def session_id(params: RoundParams, directory: tuple[m.AdvertisedKeys, ...]) -> bytes:
-    """Hash the parameters and the complete ordered key list; every client recomputes it."""
+    """Hash the parameters and the complete ordered key list; every client recomputes it.
+
+    An entry is (client, enc_key, mask_key, commitment, signature).
+    """
     entries = tuple((e.client, e.enc_key, e.mask_key, e.commitment, e.signature) for e in directory)
     return params.cipher_suite.hash("session", params.hash(), entries)
 

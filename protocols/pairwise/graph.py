@@ -30,7 +30,8 @@ class CompleteGraph:
 class HararyGraph:
     """A ring in random order where everybody knows its k/2 nearest on both sides (Bell et al. 2020, section 3).
 
-    The order sorts the clients by 128-bit keys drawn from the seed: two equal keys, the only thing that could make one
+    The order sorts the clients by 128-bit keys, little-endian and drawn from the seed in ascending order of their ids
+    (AES-256-CTR, so the seed is the stream key): two equal keys, the only thing that could make one
     order likelier than another, have a probability below n^2 / 2^129. Looking up neighbours takes O(k) steps.
 
     Args:

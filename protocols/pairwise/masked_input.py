@@ -33,7 +33,7 @@ def client_step(
     check.check_shared_size(me.params, request.shared)
     in_round = set(request.shared)
     present = [other for other in state.neighbours if other in in_round]
-    check.check_relayed(request.relayed, present)
+    check.check_relayed(me.params, me.client, request.relayed, present)
     check.check_parts(me.params, state.commitments, request.parts)
     seed = joint_seed(me.params, state.session, request.parts) if state.commitments else state.joint_seed
 

@@ -55,7 +55,12 @@ class MaskContext:
     model_hash: bytes
 
     def key(self, term: MaskTerm, spec: VectorSpec) -> bytes:
-        """Derive the 32-byte stream key of ``term`` for one vector."""
+        """Derive the 32-byte stream key of ``term`` for one vector.
+
+        The context is (session, model hash, (name, length, modulus in decimals), clients). Modulo a power of two,
+        element i of the mask is the little-endian 64-bit word i of the stream; otherwise see
+        ``residues.uniform_block``.
+        """
         return self.cipher.derive(
             term.seed.reveal(), term.usage, self.session, self.model_hash, spec.encode(), tuple(term.clients)
         )

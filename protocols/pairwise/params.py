@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from protocols.errors import ParameterError
-from protocols.primitives import bitpack, residues
+from protocols.primitives import bitpack, residues, signing
 from protocols.suites import CLASSICAL, Suite, suite
 from protocols.wire import Bytes32
 
@@ -127,6 +127,8 @@ class Roster(msgspec.Struct, frozen=True, array_like=True, dict=True):
         ids = [client for client, _ in self.members]
         if ids != sorted(set(ids)):
             raise ParameterError("roster members are listed once each, in ascending order of their ids")
+        if any(signing.is_small_order(key) for _, key in self.members):
+            raise ParameterError("an identity key of small order: anybody could sign for that member")
         if len({key for _, key in self.members}) != len(ids):
             raise ParameterError("two roster members have the same identity key: every site needs its own")
 
@@ -249,7 +251,11 @@ class RoundParams(msgspec.Struct, frozen=True, dict=True):
         return suite(self.suite)
 
     def hash(self) -> bytes:
-        """Return the 32-byte hash that every derivation of the round is bound to."""
+        """Return the 32-byte hash that every derivation of the round is bound to.
+
+        It is taken of the MessagePack map from name to value of all fields, in the order in which the class has them
+        (which is not that of the text above), with each vector as ``VectorSpec.encode`` gives it.
+        """
         return self._hash
 
     @cached_property

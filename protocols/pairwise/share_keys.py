@@ -112,7 +112,10 @@ def _deal(
     offers: Mapping[int, bytes],
     entropy: Entropy,
 ) -> tuple[bytes, tuple[m.DealtShares, ...], Secret]:
-    """Share both secrets among the neighbours and this client itself: (hash of the seed, entries, own share)."""
+    """Share both secrets among the neighbours and this client itself: (hash of the seed, entries, own share).
+
+    The point of a share is its holder's id. Drawn are the coefficients for the seed, those for the key, the nonces.
+    """
     cipher, threshold = me.params.cipher_suite, me.params.threshold
     holders = sorted([*agreed, me.client])
     seed_hash = check.self_mask_hash(cipher, session, me.client, seed.reveal())

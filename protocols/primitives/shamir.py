@@ -3,6 +3,8 @@
 One field element holds a whole 32-byte secret: the prime is the largest below 2^264, so elements are exactly 33 bytes
 and a uniform 33-byte string is rejected with probability 275 / 2^264. Plain Python integers are both the simplest and
 a fast implementation: points are small, so a step of Horner's rule multiplies a long number by a machine word.
+
+Secrets, shares and draws are little-endian.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def share(secret: bytes, threshold: int, points: Sequence[int], entropy: Entropy
         secret: 32 bytes.
         threshold: number of shares needed, at least 1.
         points: distinct evaluation points, 1 <= point < 2^16, one per share.
-        entropy: source of the ``threshold - 1`` coefficients.
+        entropy: source of the ``threshold - 1`` coefficients, drawn from the linear term upwards.
 
     Returns:
         one field element per point, in the order of ``points``.

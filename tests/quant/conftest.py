@@ -35,6 +35,28 @@ class ConstantStream:
 LOWEST, HIGHEST = 0, 2**32 - 1
 
 
+class InsecurePublic:
+    """Public streams from a seed that everybody can guess. For tests only."""
+
+    def __init__(self, seed):
+        self.seed = seed
+        self.asked = []
+
+    def stream(self, label, client=None):
+        self.asked.append((label, client))
+        return InsecureSeededStream(f"{self.seed}/{label}/{client}")
+
+
+class ConstantPublic:
+    """Every public stream is the same bytes over and over: the worst that a seed can do."""
+
+    def __init__(self, coin):
+        self.coin = coin
+
+    def stream(self, label, client=None):
+        return ConstantStream(self.coin)
+
+
 class NoStream:
     """Fails the test when randomness is asked for."""
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from quant.chain import chain
 from quant.clip import ClipL2, ClipLinf
-from quant.codec import UpdateCodec, chain
+from quant.codec import UpdateCodec
 from quant.errors import CapacityError, ConfigurationError, InputError
 from quant.grid import UniformGrid
 from tests.quant.conftest import (
@@ -134,10 +135,11 @@ class TopK:
         ([L2, LINF], "no grid"),
         ([GRID, GRID], "two stages UniformGrid"),
         ([L2, L2, GRID], "two stages ClipL2"),
-        ([GRID, L2], "ClipL2 stands after UniformGrid; the order is ClipL2, ClipLinf, UniformGrid"),
+        ([GRID, L2], "ClipL2 stands after UniformGrid; the order is ClipL2, ClipPerLayer, ClipLinf, LayerScales"),
         ([LINF, L2, GRID], "ClipL2 stands after ClipLinf"),
         ([L2, GRID, LINF], "ClipLinf stands after UniformGrid"),
-        ([TopK(3), GRID], "TopK is no stage of a chain; stages are ClipL2, ClipLinf, UniformGrid"),
+        ([TopK(3), GRID], "TopK cannot be summed: every site would pick its own coordinates.*SharedRandomK"),
+        (["halve", GRID], "halve is no stage of a chain; stages are ClipL2, ClipPerLayer"),
         ([ClipL2, GRID], "type is no stage"),
     ],
 )

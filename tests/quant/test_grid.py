@@ -223,10 +223,16 @@ def test_bad_levels_are_refused(levels):
 def test_other_bad_settings_are_refused():
     with pytest.raises(ConfigurationError, match="grid range"):
         UniformGrid(4, -1.0)
-    with pytest.raises(ConfigurationError, match="stochastic or nearest, not 'up'"):
+    with pytest.raises(ConfigurationError, match="stochastic or nearest or dither or conditional, not 'up'"):
         UniformGrid(4, 1.0, "up")
     with pytest.raises(ConfigurationError, match="stochastic or nearest"):
         UniformGrid(4, 1.0, ["nearest"])
+    with pytest.raises(ConfigurationError, match="coin_bits must be 16 or 32, not 8"):
+        UniformGrid(4, 1.0, "stochastic", 8)
+    with pytest.raises(ConfigurationError, match="stochastic rounding, 16-bit coins: at most 65536 levels"):
+        UniformGrid(2**16 + 1, 1.0, "stochastic", 16)
+    with pytest.raises(ConfigurationError, match="dither rounding, 32-bit coins: at most 1073741824 levels"):
+        UniformGrid(2**30 + 1, 1.0, "dither")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from quant.chain import chain
 from quant.clip import ClipL2
-from quant.codec import chain
 from quant.errors import ConfigurationError, InputError
 from quant.grid import UniformGrid
 from quant.weighting import MAX_WEIGHT, Weighting

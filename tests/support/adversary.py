@@ -245,9 +245,9 @@ class Attacker:
         if peer in self.agreed:
             return masking.pairwise_seed(self.cipher, self.session(victim), self.agreed[peer], victim, peer)
         try:
-            agreed = self.cipher.agreement.load(self.mask_secret(victim)).agree(keys[peer])
+            agreed = self.cipher.agreement.load(self.mask_secret(victim)).initiated(keys[peer])
         except AttackFailedError:
-            agreed = self.cipher.agreement.load(self.mask_secret(peer)).agree(self.advertised[victim].mask_key)
+            agreed = self.cipher.agreement.load(self.mask_secret(peer)).initiated(self.advertised[victim].mask_key)
         return masking.pairwise_seed(self.cipher, self.session(victim), agreed, victim, peer)
 
     def recover(self, victim: int) -> Vectors:
@@ -305,21 +305,21 @@ class Attacker:
         """Made-up shares that a puppet deals to ``holder``, sealed and published as they should be."""
         session = self.session(holder)
         pair = m.SharePair(puppet.client, holder, *map(shamir.encode_element, (5, 7)))
-        agreed = self.cipher.agreement.load(puppet.enc_secret).agree(self.advertised[holder].enc_key)
-        key = share_keys._channel_key(self.cipher, agreed, session, puppet.client, holder)
+        agreed = self.cipher.agreement.load(puppet.enc_secret).initiated(self.advertised[holder].enc_key)
+        key = share_keys.channel_key(self.cipher, agreed, session, puppet.client, holder)
         associated = share_keys.associated_data(self.cipher, session, puppet.client, holder)
         source = InsecureSeededEntropy("puppet seals", puppet.client)
         sealed = aead.seal(key.reveal(), msgspec.msgpack.encode(pair), associated, source)
         hashes = check.share_hashes(self.cipher, session, pair)
         signature = bytes(64) if self.cohort.variant.active else b""
-        return m.RelayedShares(puppet.client, bytes(32), sealed, *hashes, signature)
+        return m.RelayedShares(puppet.client, bytes(32), b"", sealed, *hashes, signature)
 
 
 def open_pair(attacker: Attacker, puppet: Puppet, dealer: int, sealed: bytes) -> m.SharePair:
     """Open a sealed pair with the secret enc key of its holder."""
     session = attacker.session(dealer)
-    agreed = attacker.cipher.agreement.load(puppet.enc_secret).agree(attacker.advertised[dealer].enc_key)
-    key = share_keys._channel_key(attacker.cipher, agreed, session, dealer, puppet.client)
+    agreed = attacker.cipher.agreement.load(puppet.enc_secret).initiated(attacker.advertised[dealer].enc_key)
+    key = share_keys.channel_key(attacker.cipher, agreed, session, dealer, puppet.client)
     associated = share_keys.associated_data(attacker.cipher, session, dealer, puppet.client)
     return msgspec.msgpack.decode(aead.open_sealed(key.reveal(), sealed, associated), type=m.SharePair)
 
@@ -329,6 +329,7 @@ def relayed_entry(dealer: int, seed_hash: bytes, entry: m.DealtShares) -> m.Rela
     return m.RelayedShares(
         dealer,
         seed_hash,
+        entry.offers,
         entry.sealed,
         entry.self_mask_share_hash,
         entry.mask_key_share_hash,

@@ -19,7 +19,7 @@ from protocols.primitives import shamir
 from protocols.suites import CLASSICAL
 from protocols.wire import Message
 from tests.support.adversary import Attacker, AttackFailedError, same
-from tests.support.cohort import Cohort, identity
+from tests.support.cohort import MODEL, Cohort, identity
 from tests.support.network import Delivery, Network, Tamper, edit, read_frame
 from tests.support.server_attacks import VICTIM, ask_alike
 
@@ -138,7 +138,7 @@ def change_dealt(holder: int, *, seed_hash: bytes | None = None, self_mask_share
             hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
             if self_mask_share_hash is not None and entry.holder == holder:
                 hashes = (self_mask_share_hash, entry.mask_key_share_hash)
-            dealt.append(m.DealtShares(entry.holder, entry.sealed, *hashes, entry.signature))
+            dealt.append(m.DealtShares(entry.holder, entry.offers, entry.sealed, *hashes, entry.signature))
         if message.dealt[0].signature:
             dealt = [resign(session, entry, published) for entry in dealt]
         return [m.CODEC.encode(session, m.ShareKeys(message.part, published, tuple(dealt)))]
@@ -149,9 +149,9 @@ def change_dealt(holder: int, *, seed_hash: bytes | None = None, self_mask_share
 def resign(session: bytes, entry: m.DealtShares, seed_hash: bytes) -> m.DealtShares:
     """The liar's own signature on an entry that it changed."""
     hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
-    statement = check.dealt_statement(session, LIAR, entry.holder, seed_hash, hashes)
+    statement = check.dealt_statement(session, LIAR, entry.holder, seed_hash, hashes, entry.offers, entry.sealed)
     signature = CLASSICAL.sign(identity(LIAR), "share-keys", *statement)
-    return m.DealtShares(entry.holder, entry.sealed, *hashes, signature)
+    return m.DealtShares(entry.holder, entry.offers, entry.sealed, *hashes, signature)
 
 
 def mask_with_another_seed(cohort: Cohort) -> None:
@@ -181,9 +181,28 @@ def send_input_without_shares(cohort: Cohort) -> None:
     network.step()
     session = network.server.state.session
     spec = cohort.params.vectors[0]
-    network.server.receive(LIAR, m.CODEC.encode(session, m.MaskedInput(0, 0, bytes(spec.packed_bytes))))
+    network.server.receive(LIAR, m.CODEC.encode(session, signed_chunk(cohort, session, 0, bytes(spec.packed_bytes))))
     network.step()
     expect_round_lost(network)
+
+
+def signed_chunk(cohort: Cohort, session: bytes, vector: int, payload: bytes) -> m.MaskedInput:
+    """A chunk that the liar signs where the round asks for that."""
+    statement = check.chunk_statement(session, MODEL, vector, 0, sha256(payload).digest())
+    signature = CLASSICAL.sign(identity(LIAR), "masked-input", *statement) if cohort.variant.active else b""
+    return m.MaskedInput(vector, 0, payload, signature)
+
+
+def change_an_input_on_the_way(cohort: Cohort) -> None:
+    """Somebody between a client and the server changes its masked input. The prize: a wrong sum."""
+
+    def change(chunk: m.MaskedInput) -> Message:
+        changed = bytes([chunk.payload[0] ^ 1]) + chunk.payload[1:]
+        return m.MaskedInput(chunk.vector, chunk.offset, changed, chunk.signature)
+
+    network = Network(cohort, tampers=[edit(m.MaskedInput, change, client=LIAR)], strict=True)
+    network.until(m.Phase.UNMASKING)
+    expect_wrong_sum(network, cohort.ids)
 
 
 def say_two_things(cohort: Cohort) -> None:
@@ -198,10 +217,12 @@ def send_one_vector_twice(cohort: Cohort) -> None:
     """The liar sends its second vector in place of the first. The prize: a wrong sum."""
     swapped = {0: 1, 1: 1}
 
-    def change(chunk: m.MaskedInput) -> Message:
-        return m.MaskedInput(swapped[chunk.vector], 0, chunk.payload)
+    network = Network(cohort)
 
-    network = Network(cohort, tampers=[edit(m.MaskedInput, change, client=LIAR)])
+    def change(chunk: m.MaskedInput) -> Message:
+        return signed_chunk(cohort, network.server.state.session, swapped[chunk.vector], chunk.payload)
+
+    network.tampers.append(edit(m.MaskedInput, change, client=LIAR))
     network.until(m.Phase.UNMASKING)
     expect_wrong_sum(network, cohort.ids)
 

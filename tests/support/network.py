@@ -10,6 +10,7 @@ from typing import Any
 from protocols import SecAggError
 from protocols.pairwise import Client, Server
 from protocols.pairwise import messages as m
+from protocols.pairwise.graph import GraphSpec
 from protocols.wire import Message
 from tests.support.cohort import MODEL, Cohort, Vectors
 
@@ -72,6 +73,7 @@ class Network:
         refusals: what a client raised, by client; it says nothing any more.
         rejected: (client, what the server raised) for frames that it refused.
         gone: clients that vanished or refused.
+        graph: of the round, once there is one.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Network:
         self.arrival = arrival
         self.strict = strict
         self.steps = 0
+        self.graph: GraphSpec | None = None
 
     def step(self, answering: Collection[int] | None = None) -> None:
         """One phase: the server's requests go out; those ``answering`` (default all) answer, the rest vanish."""
@@ -121,6 +124,7 @@ class Network:
                     if self.strict:
                         raise
                     self.rejected.append((client, error))
+        self.graph = getattr(self.server.state, "graph", self.graph)
 
     def until(self, phase: m.Phase) -> Network:
         """Run everybody through all phases up to and including ``phase``."""
@@ -154,6 +158,8 @@ class Network:
         """A second round in the same state; what happens in one does not touch the other."""
         twin = copy.copy(self)
         twin.clients = {client: copy.copy(machine) for client, machine in self.clients.items()}
+        for machine in twin.clients.values():
+            machine._ledger = copy.deepcopy(machine._ledger)
         twin.server = copy.copy(self.server)
         twin.server._accumulator = copy.deepcopy(self.server._accumulator)
         twin.models, twin.gone = dict(self.models), set(self.gone)

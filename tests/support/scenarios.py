@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from protocols import suites
+from protocols import Entropy, suites
 from protocols.pairwise import Rule, VectorSpec
 from tests.support import client_attacks as by_client
 from tests.support import server_attacks as by_server
@@ -40,12 +40,20 @@ class _NoKey:
     def public_key(self) -> bytes:
         return self._public
 
-    def agree(self, public: bytes) -> bytes:
+    def offer(self, public: bytes, entropy: Entropy) -> bytes:
+        return b""
+
+    def initiated(self, public: bytes) -> bytes:
+        return bytes(32)
+
+    def responded(self, public: bytes, offer: bytes) -> bytes:
         return bytes(32)
 
 
 class _NoAgreement:
     secret_bytes = 32
+    public_bytes = 32
+    offer_bytes = 0
 
     def load(self, secret: bytes) -> _NoKey:
         return _NoKey(secret)
@@ -181,6 +189,7 @@ SCENARIOS: list[Scenario] = [
     *on(COMPLETE, by_client.falsify_the_sum_with_a_share, "S9 S10", anchor=17),
     *on(COMPLETE, by_client.mask_with_another_seed, "S10", anchor=17),
     *on((JOINT, SPARSE_CURIOUS, SPARSE_ACTIVE), by_client.reveal_another_part, "S11", anchor=17),
+    *on(_ONLY_ACTIVE, by_client.change_an_input_on_the_way, "S12", anchor=18),
 ]
 
 NOT_STOPPED: list[Scenario] = [

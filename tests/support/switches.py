@@ -78,12 +78,12 @@ def _forget_self_masks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _forget_direction_in_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    directed = share_keys._channel_key
+    directed = share_keys.channel_key
 
     def channel_key(cipher: Suite, agreed: bytes, session: bytes, sender: int, receiver: int) -> Any:
         return directed(cipher, agreed, session, min(sender, receiver), max(sender, receiver))
 
-    monkeypatch.setattr(share_keys, "_channel_key", channel_key)
+    monkeypatch.setattr(share_keys, "channel_key", channel_key)
 
 
 def _forget_direction_in_data(monkeypatch: pytest.MonkeyPatch) -> None:

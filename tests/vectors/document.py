@@ -19,15 +19,46 @@ Document = dict[str, Any]
 
 
 def paths(kind: str) -> list[Path]:
-    """The files of one kind, ``"positive"`` or ``"negative"``."""
+    """The files of one kind, ``"positive"``, ``"scenes"`` or ``"negative"``."""
     return sorted((HERE / kind).glob("*.json"))
 
 
 def load(path: Path) -> Document:
+    """Read a vector; one that is cut from a scene is completed with what it shares with the scene."""
     document: Document = json.loads(path.read_text(encoding="utf-8"))
     if document["schema"] != SCHEMA:
         raise ValueError(f"{path.name} has schema {document['schema']}; this runner reads {SCHEMA}")
-    return document
+    if "scene" not in document:
+        return document
+    return completed(document, load(path.parents[1] / "scenes" / f"{document['scene']}.json"))
+
+
+def completed(document: Document, scene: Document) -> Document:
+    """A negative vector with the fields, parties and frames that it takes from its scene."""
+    parties = {client: {**scene["parties"].get(client, {}), **own} for client, own in document["parties"].items()}
+    frames = {**frames_of(scene), **document["frames"]}
+    return {**scene, **document, "parties": parties, "frames": frames}
+
+
+def shortened(document: Document, scene: Document) -> Document:
+    """The negative vector without what it shares with its scene: what ``completed`` undoes."""
+    shared = {
+        name for name in ("params", "params_hash", "model_hash", "roster", "policy") if document[name] == scene[name]
+    }
+    parties = {}
+    for client, party in document["parties"].items():
+        honest = scene["parties"].get(client, {})
+        parties[client] = {name: value for name, value in party.items() if name not in honest or value != honest[name]}
+    found = frames_of(scene)
+    frames = {name: value for name, value in document["frames"].items() if found.get(name) != value}
+    kept = {name: value for name, value in document.items() if name not in shared}
+    return {**kept, "parties": parties, "frames": frames}
+
+
+def frames_of(scene: Document) -> dict[str, str]:
+    """Every frame of a round that is written in full."""
+    outputs = (output for operation in scene["operations"] for output in operation["outputs"])
+    return {output["frame"]: output["hex"] for output in outputs if "hex" in output}
 
 
 def dump(document: Document) -> str:

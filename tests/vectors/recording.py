@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256, shake_256
 from typing import Any
@@ -13,7 +13,6 @@ import msgspec
 from protocols import Secret
 from protocols.pairwise import Client, LocalPolicy, MemoryLedger, Phase, Roster, RoundParams, Server, VectorSpec
 from protocols.pairwise import messages as m
-from protocols.pairwise.ledger import Participation
 from protocols.primitives import signing
 from protocols.wire import Message
 from tests.support.entropy import InsecureSeededEntropy
@@ -23,8 +22,8 @@ from tests.vectors.replay import Refused
 
 MODEL = sha256(b"the model of the vectors").digest()
 TASK = sha256(b"the task of the vectors").digest()
-EVERYTHING = 99
-"""More phases than any round has."""
+EVERYTHING = 1 << 30
+"""More phases than any round has, and more bytes than any frame."""
 
 
 @cache
@@ -275,7 +274,7 @@ class Recording:
             "draws": [[label, value.hex()] for label, value in self.entropy[client].records],
         }
 
-    def write(self, name: str, about: str, most: int) -> doc.Document:
+    def write(self, name: str, about: str, most: int = EVERYTHING) -> doc.Document:
         """The positive vector of the whole round; outputs longer than ``most`` bytes are hashed."""
         return {
             **head("positive", name, about, self.given),
@@ -317,11 +316,3 @@ def write_frame(context: bytes, message: Message | bytes) -> bytes:
 def change(message: Any, **fields: Any) -> Any:
     """The message with other values in some fields."""
     return msgspec.structs.replace(message, **fields)
-
-
-def with_entry(given: Setup, **fields: Any) -> Setup:
-    """The same setup with another policy."""
-    return replace(given, policy=msgspec.structs.replace(given.policy, **fields))
-
-
-__all__ = ["Change", "Operation", "Participation", "Recording", "Setup"]

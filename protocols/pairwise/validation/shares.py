@@ -25,9 +25,11 @@ def check_shared_size(params: RoundParams, shared: Sequence[int]) -> None:
         )
 
 
-def check_relayed(relayed: Sequence[RelayedShares], expected: Sequence[int]) -> None:
-    """C17: one entry from each neighbour in U2, ascending, none from anybody else."""
-    if [entry.dealer for entry in relayed] != list(expected):
+def check_relayed(params: RoundParams, client: int, relayed: Sequence[RelayedShares], expected: Sequence[int]) -> None:
+    """C17: one entry from each neighbour in U2, ascending, none from anybody else, with offers of the right length."""
+    if [entry.dealer for entry in relayed] != list(expected) or any(
+        len(entry.offers) != offers_length(params, entry.dealer, client) for entry in relayed
+    ):
         refuse(
             Rule.RELAYED_COMPLETE,
             "the relayed shares are not exactly those of the neighbours that shared keys",

@@ -211,9 +211,8 @@ class OutOfOrder:
     def write(self) -> doc.Document:
         recording = self.scene()
         mine = [operation for operation in recording.operations if operation.party == self.party]
-        return cut(
-            self.name, self.about, recording, self.party, [*mine[: self.done], self.tried, *mine[self.done :][:1]]
-        )
+        done = [*mine[: self.done], self.tried, *mine[self.done :][:1]]
+        return cut(self.name, self.about, self.scene, self.party, done)
 
 
 def order() -> Iterator[OutOfOrder]:

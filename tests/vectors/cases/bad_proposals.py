@@ -12,7 +12,7 @@ import msgspec
 from protocols.pairwise import LocalPolicy
 from protocols.pairwise.ledger import NOTHING, Participation
 from tests.vectors import document as doc
-from tests.vectors.cases.scenes import ME, OUTPUT, active, joint, refusal, sparse, sparse_active
+from tests.vectors.cases.scenes import ME, OUTPUT, active, joint, refusal, short, sparse, sparse_active
 from tests.vectors.recording import Operation, Recording, head, roster
 
 OTHER = sha256(b"something else").digest()
@@ -60,7 +60,8 @@ class Proposed:
         code = "parameters" if self.rule == "params" else self.rule
         refused = Operation(self.client, "start", outcome=refusal(code))
         operations = [operation.write(OUTPUT) for operation in (*[start] * self.earlier, refused)]
-        return {**document, "parties": {str(self.client): party}, "frames": {}, "operations": operations}
+        document |= {"parties": {str(self.client): party}, "frames": {}, "operations": operations}
+        return short(document, self.scene)
 
 
 def policies() -> Iterator[Proposed]:

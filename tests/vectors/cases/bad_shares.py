@@ -216,7 +216,7 @@ class DealtOtherwise:
         mine = [operation for operation in recording.operations if operation.party == "server"]
         if mine[-1].outcome != {"refused": "S10", "culprit": self.dealer}:
             raise ValueError(f"{self.name} ended in {mine[-1].outcome}")
-        return cut(self.name, self.about, recording, "server", mine)
+        return cut(self.name, self.about, few, "server", mine, recording.frames)
 
 
 def dealing(dealer: int, kind: int, share: Callable[[int], int]) -> Change:

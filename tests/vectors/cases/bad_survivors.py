@@ -203,7 +203,7 @@ class Remembered:
             refused = Operation(ME, "submit", (), (), refusal(self.rule), {"model_hash": self.model.hex()})
         done = [*mine[:place], refused, *([mine[place]] if self.entry is None else [])]
         ledger = [] if self.entry is None else [doc.write_entry(self._remembered(recording, question))]
-        return cut(self.name, self.about, recording, ME, done, ledger=ledger, data_version=self.data_version)
+        return cut(self.name, self.about, self.scene, ME, done, ledger=ledger, data_version=self.data_version)
 
     def _remembered(self, recording: Recording, question: str) -> Participation:
         params = recording.given.params

@@ -17,10 +17,10 @@ from protocols.primitives import aead
 from protocols.wire import Message
 from tests.support.entropy import InsecureSeededEntropy
 from tests.vectors import document as doc
-from tests.vectors.recording import Change, Operation, Recording, head, identity, setup, write_frame
+from tests.vectors.recording import EVERYTHING, Change, Operation, Recording, head, identity, setup, write_frame
 
 OUTPUT = 100
-"""Outputs up to this many bytes are written in full, longer ones as a hash; inputs always in full."""
+"""Outputs of a negative vector up to this many bytes are written in full, longer ones as a hash."""
 
 VECTORS = (VectorSpec("x", 5, 1 << 10), VectorSpec("w", 3, 997))
 FOUR, FIVE, SIX = (2, 3, 5, 9), (2, 3, 5, 9, 700), (2, 3, 5, 9, 12, 13)
@@ -84,6 +84,15 @@ def sparse_active() -> Recording:
     return _sparse("active")
 
 
+SCENES = (curious, active, few, few_active, joint, sparse, sparse_active, ring)
+
+
+@cache
+def scene_document(scene: Callable[[], Recording]) -> doc.Document:
+    """The scene itself, a positive vector with every frame in full."""
+    return scene().write(scene.__name__, str(scene.__doc__), EVERYTHING)
+
+
 # -- cutting ---------------------------------------------------------------------------------------------------------
 
 
@@ -102,7 +111,6 @@ class Bad:
         party: who refuses; by default the server for frames of clients, else ``ME``.
         sender: at the server, from whom the bad frame comes, if not from the client that sent the honest one.
         after: the honest frame comes first (by default it comes after the bad one and is accepted).
-        ledger, policy: what the client remembers and insists on, if not the honest round's.
     """
 
     rule: str
@@ -133,7 +141,7 @@ class Bad:
         more = {"from": self.sender} if self.sender is not None else mine[place].more
         refused = Operation(party, "receive", ("bad",), (), refusal(self.rule, self.culprit), more)
         done = [*mine[: place + 1], refused] if self.after else [*mine[:place], refused, mine[place]]
-        return cut(self.name, self.about, recording, party, done, {"bad": bad})
+        return cut(self.name, self.about, self.scene, party, done, {"bad": bad})
 
 
 def refusal(rule: str, culprit: int | None = None) -> dict[str, Any]:
@@ -143,22 +151,34 @@ def refusal(rule: str, culprit: int | None = None) -> dict[str, Any]:
 def cut(
     name: str,
     about: str,
-    recording: Recording,
+    scene: Callable[[], Recording],
     party: int | str,
     operations: Sequence[Operation],
     frames: Mapping[str, bytes] | None = None,
     **changes: Any,
 ) -> doc.Document:
-    """The document of one party's operations. ``changes`` go to what the client is set up with."""
+    """The document of one party's operations.
+
+    Args:
+        frames: those that differ from the scene's.
+        changes: what the client is set up with, where it differs from the scene.
+    """
+    recording = scene()
     known = {**recording.frames, **(frames or {})}
-    needed = {name: known[name].hex() for operation in operations for name in operation.inputs}
     parties = {} if party == "server" else {str(party): {**recording.party(int(party)), **changes}}
-    return {
+    document = {
         **head("negative", name, about, recording.given),
         "parties": parties,
-        "frames": needed,
+        "frames": {name: known[name].hex() for operation in operations for name in operation.inputs},
         "operations": [operation.write(OUTPUT) for operation in operations],
     }
+    return short(document, scene)
+
+
+def short(document: doc.Document, scene: Callable[[], Recording]) -> doc.Document:
+    """The document that refers to its scene."""
+    first = {name: document.pop(name) for name in ("schema", "kind", "name", "about")}
+    return {**first, "scene": scene.__name__, **doc.shortened(document, scene_document(scene))}
 
 
 @dataclass(frozen=True)
@@ -180,7 +200,8 @@ class Alone:
     def write(self, rule: str, what: str, about: str, bad: bytes, culprit: int | None = None) -> doc.Document:
         mine = [operation for operation in self.recording.operations if operation.party == self.client]
         refused = Operation(self.client, "receive", ("bad",), (), refusal(rule, culprit))
-        return cut(f"bad_{rule}_{what}", about, self.recording, self.client, [*mine, refused], {"bad": bad})
+        frames = {**self.recording.frames, "bad": bad}
+        return cut(f"bad_{rule}_{what}", about, self.scene, self.client, [*mine, refused], frames)
 
 
 # -- dishonest dealers ------------------------------------------------------------------------------------------------

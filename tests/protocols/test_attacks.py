@@ -1,0 +1,63 @@
+"""The field's attacks, by their number in the list that SECURITY.md answers to: each is stopped, and by which rule.
+
+The attack code is in tests/support; test_rule_removal.py shows that every one of them wins when its rules are off.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from protocols import ProtocolError
+from tests.support.adversary import AttackFailedError
+from tests.support.scenarios import NOT_STOPPED, SCENARIOS, Scenario
+
+ATTACKS = {
+    1: "model inconsistency",
+    2: "both shares of one client",
+    3: "partition in unmasking",
+    4: "Sybil, fake keys",
+    5: "share reflection and mix-up",
+    6: "biased or ground graph",
+    7: "late message, false drop-out",
+    8: "set differencing",
+    9: "small cohort",
+    14: "predictable or reused masks",
+    17: "malicious clients: keys, shares, inputs",
+    18: "tampering with the sum on the way",
+    20: "crash and rollback replay",
+    21: "parameter confusion and downgrade",
+}
+"""What a masking protocol can stop. The other numbers are in SECURITY.md (not protected) or above this layer."""
+
+NOT_OF_THIS_LAYER = {
+    10: "N9",  # linear-layer leakage: what a model makes clients say
+    11: "N1",  # what a sum tells of its parts
+    12: "N1",
+    13: "N4",
+    15: "quant.capacity",
+    16: "secagg.RoundConfig",
+    19: "N10",
+}
+
+
+@pytest.mark.fast
+def test_every_attack_of_the_list_is_run_or_named() -> None:
+    run = {scenario.anchor for scenario in SCENARIOS} - {0}
+    assert run == set(ATTACKS)
+    assert run | set(NOT_OF_THIS_LAYER) == set(range(1, 22))
+    security = (Path(__file__).parents[2] / "SECURITY.md").read_text()
+    for where in NOT_OF_THIS_LAYER.values():
+        assert f"**{where}" in security or where in security, where
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: f"{scenario.anchor}-{scenario}")
+def test_it_is_stopped(scenario: Scenario) -> None:
+    with pytest.raises((ProtocolError, AttackFailedError)):
+        scenario.attack(scenario.cohort())
+
+
+@pytest.mark.fast
+def test_what_is_not_stopped_is_few_and_named() -> None:
+    assert {scenario.anchor for scenario in NOT_STOPPED} == {3, 4, 8}
