@@ -161,8 +161,6 @@ def published_otherwise() -> Iterator[Bad]:
     yield bad("signature_missing", "No signature in an active round.", lambda _, e: change(e, signature=b""), active)
     yield bad("seed_hash", "The server passes on another hash of the self-mask seed: the signature covers it.",
               lambda _, e: change(e, self_mask_hash=flip(e.self_mask_hash)), active)  # fmt: skip
-    yield bad("offers", "Offers where the dealer signed that there are none.", lambda _, e: change(e, offers=bytes(32)),
-              active)  # fmt: skip
     yield bad("signed_by_another", "Another member signed the dealer's shares.", signed_by(5), active)
     yield bad("signed_for_another", "The dealer's signature for client 5.", signed_by(3, holder=5), active)
     yield bad("signed_elsewhere", "The dealer's signature in another session.", signed_by(3, session=bytes(32)), active)
@@ -171,9 +169,12 @@ def published_otherwise() -> Iterator[Bad]:
 
 
 def offers() -> Iterator[Bad]:
-    yield Bad("C27", "unwanted_offer", "An offer for a pairwise mask, in a suite without offers.", curious,
-              "MaskedInputRequest.to.5",
-              lambda _, q: change(q, relayed=item(q.relayed, 0, offers=bytes(32))), ME, party=5)  # fmt: skip
+    def offered(_: Any, request: Any) -> Any:
+        return change(request, relayed=item(request.relayed, 0, offers=bytes(32)))
+
+    about = "An offer for a pairwise mask, in a suite without offers."
+    yield Bad("C17", "offer_to_the_responder", about, curious, "MaskedInputRequest.to.5", offered, party=5)
+    yield Bad("C17", "offer_to_the_initiator", about, curious, AT, offered)
 
 
 def dealt_to_server() -> Iterator[Bad]:
