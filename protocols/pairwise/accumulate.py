@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.pairwise.params import VectorSpec
-from protocols.primitives import bitpack, residues
+from protocols.primitives import bitpack, prg, residues
 
 
 class Accumulator(Protocol):
@@ -37,7 +37,7 @@ class MemoryAccumulator:
 
     def __init__(self, vectors: Sequence[VectorSpec]) -> None:
         self._vectors = tuple(vectors)
-        self._totals = [np.zeros(spec.length, dtype=np.uint64) for spec in self._vectors]
+        self._totals = [prg.aligned_words(spec.length) for spec in self._vectors]
         self._pending: dict[int, list[tuple[int, int, bytes]]] = {}
 
     def store(self, client: int, vector: int, offset: int, payload: bytes) -> None:

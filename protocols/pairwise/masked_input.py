@@ -17,7 +17,7 @@ from protocols.pairwise.params import RoundParams, VectorSpec
 from protocols.pairwise.reveal_randomness import joint_seed
 from protocols.pairwise.share_keys import associated_data, channel_key
 from protocols.pairwise.steps import ChunkAccepted, ClientStep, Event, InputComplete, ServerStep
-from protocols.primitives import aead, bitpack, residues
+from protocols.primitives import aead, bitpack, prg, residues
 from protocols.secret import Secret
 from protocols.wire import check_context
 
@@ -117,7 +117,8 @@ def client_mask_chunk(state: states.ClientState, values: NDArray[np.uint64], mod
         )
     if not residues.is_power_of_two(spec.modulus) and int(values.max()) >= spec.modulus:
         raise LocalProtocolError(f"vector {spec.name!r} takes residues below {spec.modulus}")
-    masked = np.array(values, dtype=np.uint64)
+    masked = prg.aligned_words(len(values))
+    masked[:] = values
     client = state.me.client
     terms = [masking.self_mask(client, state.self_mask_seed)]
     terms += [masking.pairwise_mask(client, other, seed) for other, seed in state.pairwise_seeds.items()]
