@@ -9,6 +9,7 @@ import typer
 
 from protocols import ParameterError, ProtocolError
 from quant import QuantError
+from secagg.bench.command import bench_command
 from secagg.demo.command import demo_command
 from secagg.errors import RoundRefused, UsageError
 from secagg.simulate.command import simulate_command
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)
+app.command("bench")(bench_command)
 
 
 @app.callback()

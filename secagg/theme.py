@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -12,10 +14,13 @@ GREEN = "#009E73"
 VERMILION = "#D55E00"
 GREY = "#666666"
 
+PIPE_WIDTH = 120
+"""Columns of output that goes into a pipe or a file, where no terminal says how wide it is."""
+
 
 def output() -> Console:
     """Return the console for results (standard output)."""
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def notes() -> Console:

@@ -1,0 +1,61 @@
+"""The ``secagg bench`` command."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from secagg import theme
+from secagg.bench import masking, memory, scaling, shamir
+from secagg.bench.measure import Effort, Row, commit, machine
+from secagg.errors import UsageError
+
+BENCHES: dict[str, Callable[[Effort], list[Row]]] = {
+    "masking": masking.bench,
+    "shamir": shamir.bench,
+    "scaling": scaling.bench,
+    "memory": memory.bench,
+}
+
+
+def bench_command(
+    name: Annotated[str, typer.Argument(help=f"What to measure: {', '.join(BENCHES)}.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: the shape, not the figures.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Measure on this machine, as ratios to its own limits and to peers where they are installed.
+
+    Example: secagg bench masking --json
+    """
+    if name not in BENCHES:
+        raise UsageError(f"unknown bench {name!r}; known are {', '.join(BENCHES)}")
+    with theme.progress(shown=not json and sys.stderr.isatty()) as progress:
+        task = progress.add_task(name, total=None)
+        rows = BENCHES[name](Effort(quick, lambda what: progress.update(task, description=what, advance=1)))
+    if json:
+        report = {"bench": name, "machine": machine(), "commit": commit(), "rows": rows}
+        sys.stdout.write(jsonlib.dumps(report) + "\n")
+    else:
+        _show(name, rows)
+
+
+def _show(name: str, rows: list[Row]) -> None:
+    console = theme.output()
+    columns = [key for key in dict.fromkeys(key for row in rows for key in row) if any(row.get(key) for row in rows)]
+    table = theme.table(f"secagg bench {name}", *columns)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    console.print(table)
+    console.print("next: --json keeps the figures with the machine and the commit that gave them")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,52 @@
+"""Benchmarks have the promised shape. No figure is tested: nothing fails because a machine was slow."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from secagg.bench.command import BENCHES
+from secagg.cli import main
+
+KEYS = {
+    "masking": {"case", "gbps", "limit_gbps", "fraction"},
+    "shamir": {"case", "seconds", "peer", "peer_seconds", "ratio"},
+    "scaling": {"case"},
+    "memory": {"case", "peak_bytes", "packed_vector_bytes", "packed_vectors"},
+}
+
+
+def test_every_bench_has_its_keys_listed() -> None:
+    assert set(KEYS) == set(BENCHES)
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", name, "--quick", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    report = json.loads(out)
+    assert report.keys() == {"bench", "machine", "commit", "rows"}
+    assert report["bench"] == name
+    assert report["machine"]["cores"] >= 1
+    assert report["rows"]
+    for row in report["rows"]:
+        assert row.keys() >= KEYS[name]
+
+
+def test_a_peer_that_is_missing_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["bench", "masking", "--quick", "--json"])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    peer = next(row for row in rows if row.get("of") == "flwr pseudo_rand_gen")
+    assert (peer["ratio"] is None) == ("missing" in peer)
+
+
+def test_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "shamir", "--quick"]) == 0
+    assert "reconstruct" in capsys.readouterr().out
+
+
+def test_unknown_bench(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "speed"]) == 2
+    assert "known are masking" in capsys.readouterr().err
