@@ -36,6 +36,10 @@ _STEPS: dict[type[states.State], Callable[[Any, bytes, Any, Entropy], ClientStep
 }
 
 
+Values = NDArray[np.uint64] | Callable[[int, int], NDArray[np.uint64]]
+"""A whole vector, or a function that gives its elements [start, stop)."""
+
+
 def receive(state: states.ClientState, data: bytes, entropy: Entropy) -> ClientStep:
     """Take one frame from the server.
 
@@ -123,11 +127,12 @@ class Client:
         """The 32-byte seed that the clients made together, while the machine wants input; else empty."""
         return self.state.joint_seed if isinstance(self.state, states.ExpectInput) else b""
 
-    def submit(self, vectors: Mapping[str, NDArray[np.uint64]], model_hash: bytes) -> Iterator[bytes]:
+    def submit(self, vectors: Mapping[str, Values], model_hash: bytes) -> Iterator[bytes]:
         """Mask whole vectors, yielding one frame per chunk, so that only one chunk is in memory beside the input.
 
         Args:
-            vectors: by name, ``uint64`` of shape (length,), reduced modulo the vector's modulus.
+            vectors: by name, ``uint64`` of shape (length,), reduced modulo the vector's modulus; or, for vectors that
+                do not fit in memory, a function that gives the elements [start, stop) when they are sent.
             model_hash: 32-byte hash of the model that this client trained.
 
         Raises:
@@ -137,8 +142,10 @@ class Client:
         if not isinstance(self.state, states.ExpectInput):
             raise LocalProtocolError(f"no input can be taken in {type(self.state).__name__}")
         shapes = {spec.name: (spec.length,) for spec in self.state.me.params.vectors}
-        given = {name: value.shape for name, value in vectors.items()}
-        if given != shapes or any(value.dtype != np.uint64 for value in vectors.values()):
+        arrays = {name: value for name, value in vectors.items() if isinstance(value, np.ndarray)}
+        if set(vectors) != set(shapes) or any(
+            value.shape != shapes[name] or value.dtype != np.uint64 for name, value in arrays.items()
+        ):
             raise LocalProtocolError(f"the round takes exactly these vectors of uint64: {shapes}")
         check.check_model(self.state.model_hash, model_hash)
         if not self._contributing:
@@ -147,10 +154,12 @@ class Client:
         self._contributing = True
         return self._chunks(vectors, model_hash)
 
-    def _chunks(self, vectors: Mapping[str, NDArray[np.uint64]], model_hash: bytes) -> Iterator[bytes]:
+    def _chunks(self, vectors: Mapping[str, Values], model_hash: bytes) -> Iterator[bytes]:
         while isinstance(self.state, states.ExpectInput):
             spec, low, high = masked_input.expected_chunk(self.state)
-            step = masked_input.client_mask_chunk(self.state, vectors[spec.name][low:high], model_hash)
+            source = vectors[spec.name]
+            values = source[low:high] if isinstance(source, np.ndarray) else source(low, high)
+            step = masked_input.client_mask_chunk(self.state, values, model_hash)
             self.state = step.state
             yield from step.outbound
 

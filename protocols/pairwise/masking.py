@@ -99,15 +99,18 @@ def add_masks(
         _add_residues(values, spec, start, terms, context)
         return
     buffer = prg.ChunkBuffer()
+    raw = buffer.raw
     for first in range(0, len(terms), _BATCH):
-        streams = [
-            (prg.encryptor(context.key(term, spec), 8 * start), np.subtract if term.negative else np.add)
+        draws = [
+            (prg.encryptor(context.key(term, spec), 8 * start).update_into, np.subtract if term.negative else np.add)
             for term in terms[first : first + _BATCH]
         ]
         for low in range(0, len(values), _CHUNK_WORDS):
             chunk = values[low : low + _CHUNK_WORDS]
-            for stream, combine in streams:
-                combine(chunk, buffer.draw(stream, len(chunk)), out=chunk)
+            zeros, mask = buffer.stretch(len(chunk))
+            for draw, combine in draws:
+                draw(zeros, raw)
+                combine(chunk, mask, chunk)
 
 
 def _add_residues(

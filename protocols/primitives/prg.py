@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 KEY_BYTES = 32
 BLOCK_BYTES = 16
-CHUNK_BYTES = 128 * 1024
+CHUNK_BYTES = 256 * 1024
 """Bytes handled at a time: source, key stream and target together stay inside a second-level cache."""
 
 MAX_STREAM_BYTES = 1 << 36
@@ -45,18 +45,19 @@ def encryptor(key: bytes, offset: int = 0) -> Any:
 
 
 class ChunkBuffer:
-    """A reusable buffer for one chunk of key stream, seen both as bytes and as little-endian 64-bit words."""
+    """A reusable buffer for one chunk of key stream."""
 
     def __init__(self) -> None:
         # update_into asks for one block less a byte of slack behind the data.
         self._words = aligned_words((CHUNK_BYTES + BLOCK_BYTES) // 8)
-        self._raw = self._words.data.cast("B")
+        self.raw = self._words.data.cast("B")
 
-    def draw(self, context: Any, words: int) -> NDArray[np.uint64]:
-        """Fill the front of the buffer with the next ``words`` 64-bit words of ``context`` and return a view."""
-        size = 8 * words
-        context.update_into(_ZEROS[:size], self._raw)
-        return self._words[:words]
+    def stretch(self, words: int) -> tuple[memoryview, NDArray[np.uint64]]:
+        """Return (input, output) of one draw of ``words`` 64-bit words.
+
+        ``context.update_into(input, buffer.raw)`` writes the next key stream of ``context`` where ``output`` looks.
+        """
+        return _ZEROS[: 8 * words], self._words[:words]
 
 
 class AesCtrStream:
