@@ -341,7 +341,9 @@ def key_stream(key: bytes, start: int, size: int) -> bytes:
 @pytest.mark.parametrize("offset", [0, 16, 4096, 2**36 - 64, 2**68, 2**68 * 4095 + 16])
 def test_the_stream_at_any_offset_is_the_block_cipher_of_the_counter(offset: int) -> None:
     assert prg.encryptor(CTR_KEY, offset).update(bytes(200)) == key_stream(CTR_KEY, offset, 200)
-    drawn = prg.ChunkBuffer().draw(prg.encryptor(CTR_KEY, offset), 25)
+    buffer = prg.ChunkBuffer()
+    zeros, drawn = buffer.stretch(25)
+    prg.encryptor(CTR_KEY, offset).update_into(zeros, buffer.raw)
     assert drawn.astype("<u8").tobytes() == key_stream(CTR_KEY, offset, 200)
 
 
