@@ -75,7 +75,7 @@ ROOMS = {
     # typer is built on click, and only click can say its usage errors in one line.
     "secagg.cli": Room(PRODUCT | {"click"}, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
-    "secagg.bench": Room(PRODUCT | {"matplotlib"}, never=ADAPTERS, lazily=frozenset({"flwr"})),
+    "secagg.bench": Room(PRODUCT | {"matplotlib", "flwr"}, never=ADAPTERS, lazily=frozenset({"flwr"})),
     # The two ends of a wire meet on the wire only.
     "secagg.coordinator": Room(PRODUCT | {"starlette", "uvicorn"}, never=ADAPTERS | {"secagg.site"}),
     "secagg.site": Room(PRODUCT | {"httpx"}, never=ADAPTERS | {"secagg.coordinator"}),
