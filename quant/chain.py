@@ -151,7 +151,7 @@ class Chain:
         if lanes.fields > 1 and not self.facts.may_share_lanes:
             raise ConfigurationError("sums of this codec wrap: a lane holds one coordinate; use facts.lanes(clients)")
         if self.grid.rounding == "conditional":  # the norm of all of them decides
-            return lanes.pack(self.encode(x, stream))
+            return lanes.pack(self.encode(x, stream, public=public, client=client))
         x = self.transform(x, public)
         coins = self._coins(stream, public, client)
         high = self._magnitude(x)

@@ -45,7 +45,7 @@ class RoundConfig:
         protocol: ``"secagg"``, the complete graph, or ``"secagg+"``, as few neighbours as are safe.
         tolerated_dropouts: how many clients may vanish under ``"secagg+"``; ``None`` for 5 % of them, rounded up.
         attempt_limit: attempts at one round that the clients allow.
-        joint_randomness: make a random seed together, for the layers above.
+        joint_randomness: make a random seed together even if the quantization needs none.
 
     Raises:
         UsageError: no clients, or ids that are not distinct.
@@ -91,8 +91,7 @@ class RoundConfig:
     @cached_property
     def lanes(self) -> quant.LaneLayout:
         """How coordinates are packed into the 64-bit lanes that are masked."""
-        width = quant.field_width(self.codec.facts.levels, len(self.clients))
-        return quant.LaneLayout(self.layout.dim, width)
+        return self.codec.facts.lanes(len(self.clients))
 
     @cached_property
     def params(self) -> RoundParams:
@@ -115,7 +114,7 @@ class RoundConfig:
             protocol=self.protocol,
             degree=degree,
             min_survivors=least,
-            joint_randomness=self.joint_randomness,
+            joint_randomness=self.joint_randomness or bool(self.codec.public_labels),
         )
 
     def _graph(self) -> tuple[int, int, int]:

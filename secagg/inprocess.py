@@ -98,7 +98,7 @@ class InProcessRound:
         self._wants_view = view
         self._observe = observe or (lambda phase, client: None)
         self._server = ServerSession(config, model_hash, roster=roster)
-        self._expected = np.zeros(config.layout.dim, dtype=np.int64)
+        self._expected = np.zeros(config.codec.facts.encoded_dim, dtype=np.int64)
         self._viewed: int | None = None
         self._true: NDArray[np.int64] | None = None
         self._sent: list[bytes] = []
@@ -193,6 +193,8 @@ class InProcessRound:
         with ThreadPoolExecutor(self._workers) as pool:
             opened = self._server.result(pool.map, pieces=self._workers)
         self.record.server_seconds["open"] = time.perf_counter() - started
+        if self._config.codec.facts.wraps:
+            self._expected &= (1 << self._config.lanes.width) - 1
         self.record.exact = bool(np.array_equal(opened.integers, self._expected))
         if self._viewed is not None and self._true is not None:
             sent = _fields_sent(self._config, self._sent)[:VIEW_COORDINATES]

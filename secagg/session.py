@@ -19,6 +19,7 @@ from protocols.pairwise.steps import Outbound, Status
 from protocols.primitives.prg import AesCtrStream
 from secagg.config import UPDATE, WEIGHT, RoundConfig
 from secagg.errors import UsageError
+from secagg.public import JointRandomness
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Contribution:
     """A quantized update that waits to be masked.
 
     Attributes:
-        integers: the grid integers, int64 of shape (dim,).
+        integers: the grid integers, int64 of shape (encoded_dim,).
         saturated: coordinates that lay beyond the grid's range.
         vectors: what the protocol masks: packed lanes, and the weight in a weighted round.
     """
@@ -63,6 +64,7 @@ class ClientSession:
         entropy: Entropy | None = None,
     ) -> None:
         self._config = config
+        self._client = client
         self._entropy = entropy or SystemEntropy()
         self._machine = Client(config.params, policy or LocalPolicy(), client, identity=identity, entropy=self._entropy)
 
@@ -85,8 +87,17 @@ class ClientSession:
         return self._machine.wants_input
 
     def prepare(self, update: quant.Update, weight: int | None = None) -> Contribution:
-        """Put an update on the grid; see ``submit``, which also masks it."""
-        return encode(self._config, update, weight, self._entropy)
+        """Put an update on the grid; see ``submit``, which also masks it.
+
+        Raises:
+            protocols.LocalProtocolError: the quantization draws on the joint seed, which is known once input is wanted.
+        """
+        public = None
+        if self._config.codec.public_labels:
+            if not self.wants_input:
+                raise LocalProtocolError("this quantization needs the joint seed: wait until the round wants input")
+            public = JointRandomness(self._config.params.cipher_suite, self._machine.joint_seed)
+        return encode(self._config, update, weight, self._entropy, public=public, client=self._client)
 
     def submit(
         self, update: quant.Update | Contribution, model_hash: bytes, weight: int | None = None
@@ -109,7 +120,15 @@ class ClientSession:
         return self._machine.submit(contribution.vectors, model_hash)
 
 
-def encode(config: RoundConfig, update: quant.Update, weight: int | None, entropy: Entropy) -> Contribution:
+def encode(
+    config: RoundConfig,
+    update: quant.Update,
+    weight: int | None,
+    entropy: Entropy,
+    *,
+    public: quant.PublicRandomness | None = None,
+    client: int | None = None,
+) -> Contribution:
     """Flatten, clip, weigh, round and pack one update of the round's layout.
 
     The clip comes before the weight, so that it bounds what a site says of one example, whatever its weight.
@@ -127,9 +146,9 @@ def encode(config: RoundConfig, update: quant.Update, weight: int | None, entrop
         flat = config.weighting.apply(flat, weight)
         vectors[WEIGHT] = np.array([config.weighting.check(weight)], dtype=np.uint64)
     stream = AesCtrStream(entropy.take(32, "rounding"))
-    integers = config.codec.encode(flat, stream)
+    integers = config.codec.encode(flat, stream, public=public, client=client)
     vectors[UPDATE] = config.lanes.pack(integers)
-    return Contribution(integers, config.codec.saturated(flat), vectors)
+    return Contribution(integers, config.codec.saturated(flat, public=public), vectors)
 
 
 @dataclass(frozen=True)
@@ -138,7 +157,7 @@ class Opened:
 
     Attributes:
         included: ids of the clients whose updates are in the sum (the survivors, U3).
-        integers: the sum of their grid integers, int64 of shape (dim,).
+        integers: the sum of their grid integers, int64 of shape (encoded_dim,).
         total_weight: the sum of their weights; their number in an unweighted round.
         sum: the decoded sum of (weighted) updates, float64 of shape (dim,).
         mean: the decoded (weighted) mean, float64 of shape (dim,).
@@ -214,7 +233,8 @@ class ServerSession:
         sums = self._machine.result(apply, pieces)
         config, included = self._config, self._machine.survivors
         integers = config.lanes.unpack(sums[UPDATE])
-        decoded = config.codec.decode(integers, len(included))
+        public = JointRandomness(config.params.cipher_suite, self._machine.joint_seed)
+        decoded = config.codec.decode(integers, len(included), public=public, clients=included)
         if config.weighting is None:
             return Opened(included, integers, len(included), decoded, decoded / len(included))
         total_weight = int(sums[WEIGHT][0])

@@ -84,7 +84,19 @@ def lagrange_at_zero(points: tuple[int, ...], prime: int = PRIME) -> tuple[int, 
     _check_points(points)
     product = math.prod(points) % prime
     denominators = [point * math.prod(other - point for other in points if other != point) % prime for point in points]
-    return tuple(product * pow(denominator, -1, prime) % prime for denominator in denominators)
+    return tuple(product * inverse % prime for inverse in _inverses(denominators, prime))
+
+
+def _inverses(values: Sequence[int], prime: int) -> list[int]:
+    """Invert all values with one modular inversion (Montgomery's trick): it costs as much as a hundred products."""
+    before = [1]
+    for value in values:
+        before.append(before[-1] * value % prime)
+    rest, inverses = pow(before.pop(), -1, prime), []
+    for value, product in zip(reversed(values), reversed(before), strict=True):
+        inverses.append(rest * product % prime)
+        rest = rest * value % prime
+    return inverses[::-1]
 
 
 def reconstruct(shares: Mapping[int, int], threshold: int) -> bytes:

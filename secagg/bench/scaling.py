@@ -34,14 +34,14 @@ def _uplink(effort: Effort) -> Row:
 
 
 def _growth(clients: int, effort: Effort) -> Row:
-    """Time the server's end of a SecAgg+ round: reconstruct, agree, expand; 5 % dropped, 5 % corrupt, 5e4 lanes.
+    """Time the server's end of a SecAgg+ round: reconstruct, agree, expand; 5 % dropped, 5 % corrupt, 1e6 coordinates.
 
     The round's secrets are made up here, as thousands of clients are not run; the work on them is the server's own.
     """
     effort.tick(f"server work for {clients:,} clients")
     dropped = corrupt = clients // 20
     found = finder.find(clients, corrupt, dropped, "curious", absent=dropped)
-    spec = VectorSpec("update", 5_000 if effort.quick else 50_000, 1 << 60)
+    spec = VectorSpec("update", 5_000 if effort.quick else 250_000, 1 << 60)
     dice, entropy = random.Random(clients), SystemEntropy()
     survivors = clients - dropped
     degree, t = found.degree, found.threshold

@@ -32,7 +32,7 @@ def test_a_codec_declares_and_needs_its_public_streams(config, labels):
     with pytest.raises(ConfigurationError, match=f"draws its {labels[0]}.*public randomness: pass public="):
         codec.encode(X, client=1)
     total = codec.encode(X, public=InsecurePublic(0), client=1)
-    with pytest.raises(ConfigurationError, match="draws its.*public randomness: pass public="):
+    with pytest.raises(ConfigurationError, match=r"draws its.*public randomness: pass public="):
         codec.decode(total, 1, clients=[1])
     assert codec.decode(total, 1, public=InsecurePublic(0), clients=[1]).shape == (20,)
 

@@ -120,6 +120,33 @@ def test_record_counts_every_byte_and_phase(updates: dict[int, np.ndarray]) -> N
     assert set(record.server_seconds) == {*record.uplink_bytes, "open"}
 
 
+@pytest.mark.parametrize(
+    "quantization",
+    [
+        {"bits": 8, "clip": 2.0, "range": 0.6, "rotation": True},
+        {"bits": 8, "clip": 2.0, "range": 0.6, "rotation": True, "rounding": "dither"},
+        {"bits": 8, "range": 0.5, "rounding": "dither"},
+        {"modulus_bits": 14, "step": 0.001},
+        {"bits": 9, "range": 0.5, "rounding": "nearest"},
+    ],
+    ids=str,
+)
+def test_schemes_with_public_randomness_through_the_protocol(
+    quantization: dict[str, object], rng: np.random.Generator
+) -> None:
+    updates = {client: rng.normal(size=1000) * 0.05 for client in range(1, 8)}
+    result = secagg.aggregate(updates, quantization=quantization, dropouts={3: "masked-input", 5: "unmasking"})
+    assert result.record.exact
+    assert result.record.saturated == 0
+    expected = np.mean([update for client, update in updates.items() if client != 3], axis=0)
+    assert float(np.mean((result.value - expected) ** 2)) < 1e-6
+
+
+def test_a_part_of_the_joint_seed_that_is_missing_ends_the_round(updates: dict[int, np.ndarray]) -> None:
+    with pytest.raises(secagg.RoundRefused):
+        secagg.aggregate(updates, quantization={"bits": 8, "rounding": "dither"}, dropouts={2: "share-keys"})
+
+
 # -- bad input -----------------------------------------------------------------------------------------------------
 
 
