@@ -40,6 +40,13 @@ Values = NDArray[np.uint64] | Callable[[int, int], NDArray[np.uint64]]
 """A whole vector, or a function that gives its elements [start, stop)."""
 
 
+def _fits(values: Values, shape: tuple[int]) -> bool:
+    """Tell whether ``values`` can be masked; what a function gives is only seen chunk by chunk."""
+    if isinstance(values, np.ndarray):
+        return values.shape == shape and values.dtype == np.uint64
+    return callable(values)
+
+
 def receive(state: states.ClientState, data: bytes, entropy: Entropy) -> ClientStep:
     """Take one frame from the server.
 
@@ -142,10 +149,7 @@ class Client:
         if not isinstance(self.state, states.ExpectInput):
             raise LocalProtocolError(f"no input can be taken in {type(self.state).__name__}")
         shapes = {spec.name: (spec.length,) for spec in self.state.me.params.vectors}
-        arrays = {name: value for name, value in vectors.items() if isinstance(value, np.ndarray)}
-        if set(vectors) != set(shapes) or any(
-            value.shape != shapes[name] or value.dtype != np.uint64 for name, value in arrays.items()
-        ):
+        if set(vectors) != set(shapes) or not all(_fits(value, shapes[name]) for name, value in vectors.items()):
             raise LocalProtocolError(f"the round takes exactly these vectors of uint64: {shapes}")
         check.check_model(self.state.model_hash, model_hash)
         if not self._contributing:

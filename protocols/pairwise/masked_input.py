@@ -30,7 +30,7 @@ def client_step(
     me, cipher = state.me, state.me.params.cipher_suite
     check_context(context, state.session)
     check.check_shared_ids(state.graph.clients, request.shared, me.client)
-    check.check_shared_size(me.params, request.shared)
+    check.check_shared_size(me.params, state.graph.clients, request.shared)
     in_round = set(request.shared)
     present = [other for other in state.neighbours if other in in_round]
     check.check_relayed(me.params, me.client, request.relayed, present)

@@ -246,6 +246,15 @@ class RoundParams(msgspec.Struct, frozen=True, dict=True):
         return self.sparse or self.joint_randomness
 
     @property
+    def shares_from_all(self) -> bool:
+        """Whether everybody in the directory must share keys.
+
+        Against an active server on a sparse graph: it could tell a victim that some of its neighbours shared no keys,
+        and everybody else that the others dropped out, and the victim's masks would all be known or not be there.
+        """
+        return self.sparse and self.adversary == "active"
+
+    @property
     def cipher_suite(self) -> Suite:
         """The suite behind the code point."""
         return suite(self.suite)

@@ -91,6 +91,8 @@ def status(state: states.ServerState) -> Status:
             facts = replace(facts, need=len(state.advertised), ready=not facts.pending)
         case states.CollectShareKeys():
             facts = _facts(m.Phase.SHARE_KEYS, state.shared, state.advertised, state.terms)
+            if state.terms.params.shares_from_all:
+                facts = replace(facts, need=len(state.advertised), ready=not facts.pending)
             if state.terms.params.commits and not state.terms.params.sparse:
                 facts = replace(facts, need=len(state.advertised), ready=not facts.pending)
         case states.CollectMaskedInput():

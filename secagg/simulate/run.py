@@ -83,8 +83,11 @@ class Simulation:
         rng = np.random.default_rng([self.seed, 0])
         chosen = rng.permutation(np.arange(1, self.clients + 1))[:count]
         phases: tuple[str, ...] = (self.phase,)
-        if self.phase == "mixed":  # a part of the joint seed that is not revealed ends the round: not in the mix
-            phases = tuple(name for name in self.phases if name != Phase.REVEAL_RANDOMNESS.value)
+        if self.phase == "mixed":  # phases that end a sparse round when somebody is missing are not in the mix
+            fatal = {Phase.REVEAL_RANDOMNESS.value}
+            if self.adversary == "active" and Phase.REVEAL_RANDOMNESS.value in self.phases:
+                fatal.add(Phase.SHARE_KEYS.value)
+            phases = tuple(name for name in self.phases if name not in fatal)
         return {int(client): phases[i % len(phases)] for i, client in enumerate(chosen)}
 
 

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from protocols import ProtocolError
+from protocols import ProtocolError, RemoteProtocolError
+from protocols.pairwise import Rule
+from protocols.pairwise import messages as m
 from tests.support.adversary import AttackFailedError
+from tests.support.cohort import SPARSE_ACTIVE, make_cohort
+from tests.support.network import Network, edit
 from tests.support.scenarios import NOT_STOPPED, SCENARIOS, Scenario
 
 ATTACKS = {
@@ -56,6 +60,26 @@ def test_every_attack_of_the_list_is_run_or_named() -> None:
 def test_it_is_stopped(scenario: Scenario) -> None:
     with pytest.raises((ProtocolError, AttackFailedError)):
         scenario.attack(scenario.cohort())
+
+
+def test_a_victim_on_a_sparse_graph_cannot_be_told_of_fewer_neighbours() -> None:
+    """An active server says to one client alone that a neighbour shared no keys, to drop the others later.
+
+    The victim would add no mask for the neighbour that it was not told of; those of the neighbours that are then named
+    as dropped are reconstructed; its own self mask comes off with the shares of clients that know nothing of it.
+    """
+    victim, cohort = 2, make_cohort(SPARSE_ACTIVE)
+
+    def hide_one(request: m.MaskedInputRequest) -> m.MaskedInputRequest:
+        hidden = request.relayed[0].dealer
+        shared = tuple(client for client in request.shared if client != hidden)
+        return m.MaskedInputRequest(shared, request.relayed[1:], request.parts, request.model_hash)
+
+    network = Network(cohort, tampers=[edit(m.MaskedInputRequest, hide_one, client=victim)])
+    network.until(m.Phase.MASKED_INPUT)
+    refusal = network.refusals[victim]
+    assert isinstance(refusal, RemoteProtocolError)
+    assert refusal.rule is Rule.SHARED_LARGE_ENOUGH
 
 
 @pytest.mark.fast

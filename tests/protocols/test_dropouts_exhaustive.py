@@ -37,6 +37,8 @@ def predicted(cohort: Cohort, completed: Mapping[int, int], graph: Graph) -> Pha
         reveals = Phase.REVEAL_RANDOMNESS if params.sparse else Phase.SHARE_KEYS if params.commits else None
         if phase is reveals and done[phase] != done[Phase.ADVERTISE_KEYS]:
             return phase
+        if params.shares_from_all and phase is Phase.SHARE_KEYS and done[phase] != done[Phase.ADVERTISE_KEYS]:
+            return phase
     holders = {client: set(graph.holders(client)) for client in done[Phase.SHARE_KEYS]}
     answering = done[Phase.UNMASKING]
     if cohort.variant.active:

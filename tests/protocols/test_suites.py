@@ -13,7 +13,7 @@ from protocols.pairwise import Client, LocalPolicy, RoundParams, Server, VectorS
 from protocols.primitives import key_agreement
 from protocols.primitives.kdf import hkdf_sha256
 
-TEST_CODE = 0xFF01
+TEST_CODE = 0xFF02
 KEM_PUBLIC, KEM_CIPHERTEXT = 1184, 1088
 MODEL = bytes(range(32))
 

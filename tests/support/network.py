@@ -160,6 +160,7 @@ class Network:
         twin.clients = {client: copy.copy(machine) for client, machine in self.clients.items()}
         for machine in twin.clients.values():
             machine._ledger = copy.deepcopy(machine._ledger)
+            machine._entropy = copy.deepcopy(machine._entropy)
         twin.server = copy.copy(self.server)
         twin.server._accumulator = copy.deepcopy(self.server._accumulator)
         twin.models, twin.gone = dict(self.models), set(self.gone)

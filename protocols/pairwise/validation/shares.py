@@ -16,13 +16,11 @@ def check_shared_ids(directory: Collection[int], shared: Sequence[int], client: 
         refuse(Rule.SHARED_IDS, "the list of clients that shared keys repeats, invents or leaves out clients")
 
 
-def check_shared_size(params: RoundParams, shared: Sequence[int]) -> None:
-    """C16."""
-    if len(shared) < params.least_survivors:
-        refuse(
-            Rule.SHARED_LARGE_ENOUGH,
-            f"{len(shared)} clients shared keys, fewer than the {params.least_survivors} that must stay",
-        )
+def check_shared_size(params: RoundParams, directory: Collection[int], shared: Sequence[int]) -> None:
+    """C16: enough clients shared keys; on a sparse graph against an active server, all of the directory."""
+    needed = len(directory) if params.shares_from_all else params.least_survivors
+    if len(shared) < needed:
+        refuse(Rule.SHARED_LARGE_ENOUGH, f"{len(shared)} clients shared keys, fewer than the {needed} that must")
 
 
 def check_relayed(params: RoundParams, client: int, relayed: Sequence[RelayedShares], expected: Sequence[int]) -> None:
