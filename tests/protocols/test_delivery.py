@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -231,9 +232,7 @@ def test_sizes_tell_nothing_of_the_input(variant: Variant, rng: np.random.Genera
             }
             for client in cohort.ids
         }
-        again = type(cohort)(**{**cohort.__dict__, "inputs": inputs, "seed": seed})
-        network = Network(again)
+        network = Network(replace(cohort, inputs=inputs, seed=seed))
         network.run()
-        # A sparse graph differs from seed to seed, and with it who hears from whom; ids up to 127 take one byte.
         sizes.add(tuple(sorted((d.client, d.phase.value, d.upward, len(d.frame)) for d in network.transcript)))
     assert len(sizes) == 1

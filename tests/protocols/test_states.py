@@ -6,6 +6,7 @@ import base64
 import copy
 import pickle
 import traceback
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -16,9 +17,11 @@ from protocols.pairwise import client as client_machine
 from protocols.pairwise import messages as m
 from protocols.pairwise import server as server_machine
 from protocols.wire import Message
+from tests.support.adversary import AttackFailedError
 from tests.support.cohort import MODEL, VARIANTS, Variant, make_cohort
-from tests.support.entropy import InsecureSeededEntropy
+from tests.support.entropy import PUBLIC_LABELS, EntropyFailureError, FailingEntropy, InsecureSeededEntropy
 from tests.support.network import Network, read_frame
+from tests.support.scenarios import SCENARIOS, Scenario
 
 
 def walk(variant: Variant) -> tuple[dict[type, Any], dict[type, Any], dict[type[Message], bytes]]:
@@ -230,3 +233,70 @@ def test_secrets_reach_no_frame_no_text_and_no_final_state(variant: Variant) -> 
             assert form not in shown
             assert form not in ended
     assert all(isinstance(machine.state, states.Completed) for machine in machines.values())
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_no_refusal_tells_a_secret(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever an attacker provokes, neither the error nor what led to it shows anything that a client drew."""
+    drawn: list[bytes] = []
+    take = InsecureSeededEntropy.take
+
+    def recorded(self: InsecureSeededEntropy, n: int, label: str) -> bytes:
+        value = take(self, n, label)
+        drawn.extend([value] if label not in PUBLIC_LABELS else [])
+        return value
+
+    monkeypatch.setattr(InsecureSeededEntropy, "take", recorded)
+    with pytest.raises((ProtocolError, AttackFailedError)) as stopped:
+        scenario.attack(scenario.cohort())
+    error: BaseException | None = stopped.value
+    while error is not None:
+        shown = f"{error} {error!r} {error.args} {vars(error)}".encode()
+        assert not [form for secret in drawn for form in forms(secret) if form in shown]
+        error = error.__cause__ or error.__context__
+
+
+# -- randomness that fails ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_a_step_without_randomness_leaves_the_machine_as_it_was(variant: Variant) -> None:
+    """Whichever draw fails, the error passes through and the step can be taken again."""
+    cohort = make_cohort(variant)
+    with pytest.raises(EntropyFailureError):
+        cohort.client(1, FailingEntropy(1))
+    network = Network(cohort)
+    network.until(variant.phases[variant.phases.index(Phase.SHARE_KEYS) - 1])
+    requests = dict(network.server.advance())
+    for draws in (0, 1, 3):
+        machine = copy.copy(network.clients[1])
+        machine._entropy = FailingEntropy(draws)
+        before = machine.snapshot()
+        with pytest.raises(EntropyFailureError):
+            machine.receive(requests[1])
+        assert machine.snapshot() == before
+        machine._entropy = network.clients[1]._entropy
+        assert machine.receive(requests[1])
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_what_is_drawn_is_drawn_once_and_known_by_name(variant: Variant) -> None:
+    """The amounts: two keys, one seed, t - 1 coefficients for each of two secrets, one nonce for each neighbour."""
+    network = Network(make_cohort(variant))
+    network.run()
+    t = network.cohort.params.threshold
+    assert network.graph is not None
+    for client, machine in network.clients.items():
+        drawn = Counter(label for label, _ in machine._entropy.records)
+        near = len(network.graph.build().neighbours(client))
+        parts = {"joint-randomness": 1} if network.cohort.params.commits else {}
+        assert drawn == {
+            "enc-key": 1,
+            "mask-key": 1,
+            **parts,
+            "self-mask-seed": 1,
+            "shamir-coefficient": 2 * (t - 1),
+            "aead-nonce": near,
+        }
+    values = [value for machine in network.clients.values() for _, value in machine._entropy.records]
+    assert len(set(values)) == len(values)

@@ -258,7 +258,8 @@ def random_round(seed: int) -> tuple[Setup, dict[int, float]]:
         threshold = random.randint(least, max(least, degree + 1 - dropping))
         # Against an active server no k/2 in a row may be missing from the ring, and every secret needs its threshold.
         stages = list(range(last)) if (degree > 2 or adversary == "curious") else [0, last - 1]
-        stages = [stage for stage in stages if stage != 1]  # everybody reveals its part
+        # Everybody reveals its part and, against an active server, shares keys.
+        stages = [stage for stage in stages if stage not in ((1, 2) if adversary == "active" else (1,))]
         params |= {"protocol": "secagg+", "degree": degree, "min_survivors": n - dropping}
         policy = {"colluders": 0}
     else:

@@ -6,16 +6,17 @@ import tracemalloc
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import CodecError, ProtocolError
+from protocols import CodecError, LocalProtocolError, ProtocolError, RemoteProtocolError
 from protocols.pairwise import client as client_machine
 from protocols.pairwise import messages as m
 from protocols.pairwise import server as server_machine
 from protocols.wire import WIRE_VERSION, WireRule
-from tests.support.cohort import ACTIVE, CURIOUS, Variant, make_cohort
+from tests.support.cohort import ACTIVE, CURIOUS, JOINT, SPARSE_ACTIVE, SPARSE_CURIOUS, Variant, make_cohort
 from tests.support.entropy import InsecureSeededEntropy
 from tests.support.network import Delivery, Network, read_frame
 
@@ -97,8 +98,25 @@ def test_a_declared_length_of_four_billion_takes_no_memory(head: bytes, place: s
 
 
 @pytest.mark.fast
-def test_deep_nesting_is_malformed() -> None:
-    assert refused(b"\x91" * 400) in (WireRule.MALFORMED, WireRule.SIZE)
+@pytest.mark.parametrize("head", [b"\x91", b"\x81\x01"], ids=["arrays", "maps"])
+def test_deep_nesting_is_malformed(head: bytes) -> None:
+    """Deeper than the interpreter recurses, and well-formed otherwise."""
+    params = make_cohort(CURIOUS, 12, 8).params
+    body = head * 2000 + b"\xc0"
+    for kind in (1, 3):
+        data = b"\x94\x01" + bytes([kind]) + b"\xc4\x20" + params.hash() + body
+        with pytest.raises(CodecError) as refusal:
+            server_machine.receive(server_machine.start(params, bytes(32)).state, 1, data)
+        assert refusal.value.rule in (WireRule.MALFORMED, WireRule.SIZE)
+
+
+@pytest.mark.fast
+def test_text_that_is_not_utf8_is_malformed() -> None:
+    client = make_cohort(CURIOUS).client(1)
+    data = b"\x94\x01\x0f\xc4\x20" + CONTEXT + b"\x91\xa2\xff\xfe"
+    with pytest.raises(CodecError) as refusal:
+        client.receive(data)
+    assert refusal.value.rule is WireRule.MALFORMED
 
 
 @given(st.binary(max_size=400))
@@ -180,3 +198,68 @@ def test_a_curious_round_relies_on_its_transport_for_these_only() -> None:
         flipped[-1] ^= 1
         with pytest.raises(ProtocolError):
             meet(delivery, state, bytes(flipped))
+
+
+# -- whole rounds with one bit flipped on the way ----------------------------------------------------------------------
+
+
+def round_with_a_flip(variant: Variant, number: int, bit: int) -> None:
+    """Flip one bit of delivery ``number`` and let everybody go on as far as they will.
+
+    Whoever is left ends with the exact sum of the survivors, or with a typed error.
+    """
+    cohort = make_cohort(variant)
+    network = Network(cohort)
+    payload_hit = False
+
+    def flip(delivery: Delivery) -> list[bytes]:
+        nonlocal payload_hit
+        if len(network.transcript) != number:
+            return [delivery.frame]
+        data = bytearray(delivery.frame)
+        place = bit % (8 * len(data))
+        data[place // 8] ^= 1 << place % 8
+        try:
+            before, after = (read_frame(frame)[1] for frame in (delivery.frame, bytes(data)))
+            payload_hit = isinstance(before, m.MaskedInput) and before.payload != after.payload
+        except ProtocolError:
+            pass
+        return [bytes(data)]
+
+    network.tampers.append(flip)
+    try:
+        outcome = network.run()
+    except (LocalProtocolError, RemoteProtocolError):
+        return
+    if payload_hit and not variant.active:
+        return  # the sum is of what arrived: a curious round leaves integrity on the way to the transport
+    expected = cohort.sum_of(network.server.survivors)
+    for name, total in expected.items():
+        np.testing.assert_array_equal(outcome[name], total, err_msg=f"{variant}, delivery {number}, bit {bit}")
+
+
+def deliveries(variant: Variant) -> list[int]:
+    """Bits of every delivery of a round."""
+    network = Network(make_cohort(variant))
+    network.run()
+    return [8 * len(delivery.frame) for delivery in network.transcript]
+
+
+@pytest.mark.parametrize("variant", [CURIOUS, ACTIVE, JOINT, SPARSE_CURIOUS, SPARSE_ACTIVE], ids=str)
+def test_sampled_flips_never_make_a_wrong_sum(variant: Variant, rng: np.random.Generator) -> None:
+    sizes = deliveries(variant)
+    for number, bits in enumerate(sizes):
+        for bit in rng.integers(0, bits, 2 if variant.sparse else 6):
+            round_with_a_flip(variant, number, int(bit))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", [CURIOUS, JOINT], ids=str)
+def test_no_flip_makes_a_wrong_sum(variant: Variant) -> None:
+    """Every bit of what client 2 says and hears."""
+    network = Network(make_cohort(variant))
+    network.run()
+    for number, delivery in enumerate(network.transcript):
+        if delivery.client == 2:
+            for bit in range(8 * len(delivery.frame)):
+                round_with_a_flip(variant, number, bit)

@@ -62,8 +62,11 @@ SHARES = [
     Case(
         "C16",
         check.check_shared_size,
-        (PLAIN.params, (1, 2, 3, 4)),
-        {"one too few": (PLAIN.params, (1, 2, 3)), "in a sparse graph": (SPARSE.params, (1, 2, 3))},
+        (PLAIN.params, (1, 2, 3, 4), (1, 2, 3, 4)),
+        {
+            "one too few": (PLAIN.params, (1, 2, 3, 4), (1, 2, 3)),
+            "in a sparse graph": (SPARSE.params, (1, 2, 3, 4, 5, 6), (1, 2, 3)),
+        },
     ),
     Case(
         "C17",
