@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from protocols import ParameterError, ProtocolError
@@ -13,6 +12,9 @@ from secagg.bench.command import bench_command
 from secagg.demo.command import demo_command
 from secagg.errors import RoundRefused, UsageError
 from secagg.simulate.command import simulate_command
+
+# Usage errors belong to click, which newer versions of typer carry inside instead of depending on it.
+_CLICK_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 app = typer.Typer(
     name="secagg",
@@ -43,10 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(error, 2)
     except (RoundRefused, ProtocolError) as error:
         return _fail(error, 1)
-    except click.ClickException as error:
-        return _fail(error.format_message(), 2)
-    except click.Abort:
+    except typer.Abort:
         return _fail("interrupted", 130)
+    except _CLICK_ERROR as error:
+        return _fail(getattr(error, "format_message", error.__str__)(), 2)
     return outcome if isinstance(outcome, int) else 0
 
 

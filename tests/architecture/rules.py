@@ -72,8 +72,7 @@ ROOMS = {
     # Shared by all families, so it knows none of them.
     "protocols.primitives": Room(CRYPTO, never=IMPURE | {"protocols.pairwise"}),
     "secagg": Room(PRODUCT, never=ADAPTERS),
-    # typer is built on click, and only click can say its usage errors in one line.
-    "secagg.cli": Room(PRODUCT | {"click"}, lazily=ADAPTERS),
+    "secagg.cli": Room(PRODUCT, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
     "secagg.bench": Room(PRODUCT | {"matplotlib", "flwr"}, never=ADAPTERS, lazily=frozenset({"flwr"})),
     # The two ends of a wire meet on the wire only.
