@@ -408,6 +408,11 @@ def ask_the_same_next_round(cohort: Cohort) -> None:
     difference_of_two_rounds(cohort, round_index=1)
 
 
+def ask_the_same_under_another_task(cohort: Cohort) -> None:
+    """Set differencing over two rounds whose tasks differ in name only: for the ledger, another query."""
+    difference_of_two_rounds(cohort, round_index=1, task=bytes(31) + b"\1")
+
+
 def swap_one_member_at_a_time(cohort: Cohort) -> None:
     """Four rounds over three of four clients, any two of which differ by two members, determine every input."""
     ledgers = {client: MemoryLedger() for client in cohort.ids}
