@@ -252,7 +252,9 @@ class UniformGrid:
     def config(self) -> dict[str, object]:
         """Give the preset keys of this grid."""
         keys: dict[str, object] = {"levels": self.levels, "range": self.bound, "rounding": self.rounding}
-        return keys if self.coin_bits == 32 else keys | {"coin_bits": self.coin_bits}
+        # The default under dither depends on the number of levels, so there it is always written out.
+        default = self.coin_bits == 32 and self.rounding != "dither"
+        return keys if default else keys | {"coin_bits": self.coin_bits}
 
     def _round(self, wide: NDArray[np.float64], out: NDArray[np.int64], stream: RandomStream) -> None:
         """Round one slice of values in [-bound, bound] to grid indices; ``wide`` is overwritten."""

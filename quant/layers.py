@@ -94,7 +94,7 @@ class ClipPerLayer:
         """
         x = as_vector(x, sum(self.lengths))
         parts = [ClipL2(bound).apply(x[run]) for run, bound in zip(runs_of(self.lengths), self.bounds, strict=True)]
-        if all(np.shares_memory(part, x) for part in parts):
+        if all(np.may_share_memory(part, x) for part in parts):
             return x
         clipped = np.empty_like(x)
         np.concatenate(parts, out=clipped)

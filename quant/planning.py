@@ -25,6 +25,9 @@ LEAST_SIGMAS, MOST_SIGMAS = 0.05, 12.0
 BIAS_MARGIN = 1.04
 """Nearest rounding is chosen if it is predicted to be 4 % better: its errors do not average out over rounds."""
 
+MOST_SPARE_BITS = 10
+"""Fields of sparse settings are at most so much wider than the cohort needs: a coordinate more is worth more."""
+
 NORM_GROUPS = 5
 """Norms of a sample are summarised by so many averages."""
 
@@ -216,7 +219,12 @@ def _for_bytes(clients: int, updates: Updates, budget: int, public: bool, sparse
         for setting in _candidates(clients, updates, width, public):
             if setting.wire_bytes <= budget:
                 found.append(setting)
-            elif sparse and setting.rotation and (kept := budget // 8 * (64 // width)):
+            elif (
+                sparse
+                and setting.rotation
+                and width <= least + MOST_SPARE_BITS
+                and (kept := budget // 8 * (64 // width))
+            ):
                 found.append(_thinned(setting, updates, clients, kept))
     if found:
         ranked = _ranked(iter(found))
@@ -254,7 +262,7 @@ def _judge(
     """Give the prediction as a function of the range in standard deviations."""
     if rotation:
         return lambda sigmas: _of_norms(sigmas, levels, clients, updates, rounding)
-    sizes = np.array(updates.spread)
+    sizes = np.array(updates.spread)  # from here on an upper bound: errors may agree less than updates do
     weight = 1 / clients + (clients - 1) / clients * updates.agreement
 
     def judge(sigmas: float) -> Prediction:
@@ -311,7 +319,7 @@ def _ranked(settings: Iterator[Setting]) -> tuple[Setting, ...]:
     return tuple(sorted(settings, key=cost))
 
 
-def minimum(function: Callable[[float], float], low: float, high: float, relative: float = 1e-3) -> float:
+def minimum(function: Callable[[float], float], low: float, high: float, relative: float = 2e-3) -> float:
     """Find where a function with one valley is least, between two positive ends; golden section on a log scale."""
     left, right = math.log(low), math.log(high)
     first, second = right - GOLDEN * (right - left), left + GOLDEN * (right - left)

@@ -16,8 +16,8 @@ from quant.grid import Rounding
 
 GAUSS_POINTS = 161
 GAUSS_REACH = 7.5
-COARSE = 64
-"""Up to so many levels cells are added up one by one; beyond, a cell is so narrow that Fourier series are exact."""
+COARSE = 32
+"""Up to so many levels cells are added up one by one; beyond, a cell is so narrow that Fourier series are as good."""
 
 
 @dataclass(frozen=True, slots=True)

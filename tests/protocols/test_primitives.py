@@ -33,6 +33,28 @@ def test_every_subset_of_the_threshold_reconstructs(n: int) -> None:
         assert shamir.reconstruct(shares, t) == secret
 
 
+def test_the_shares_lie_on_the_polynomial_of_the_drawn_coefficients() -> None:
+    """Degree t - 1, the secret as constant term, nothing drawn besides: fewer than t shares do not determine it."""
+    drawn = [1, 2**200 + 3, shamir.PRIME - 1]
+    script = ScriptedEntropy(("shamir-coefficient", shamir.encode_element(value)) for value in drawn)
+    constant = int.from_bytes(KEY, "little")
+    points = [1, 2, 5, 65_535]
+    shares = shamir.share(KEY, 4, points, script)
+    assert script.exhausted
+    assert shares == [(constant + sum(c * x**k for k, c in enumerate(drawn, start=1))) % shamir.PRIME for x in points]
+
+
+@pytest.mark.parametrize("t", range(2, 8))
+def test_fewer_than_the_threshold_give_something_else(t: int) -> None:
+    points = range(1, 8)
+    shares = dict(zip(points, shamir.share(KEY, t, points, InsecureSeededEntropy("few", t)), strict=True))
+    for chosen in combinations(points, t - 1):
+        try:
+            assert shamir.reconstruct({point: shares[point] for point in chosen}, t - 1) != KEY
+        except shamir.ReconstructionError:
+            continue
+
+
 @pytest.mark.parametrize(("prime", "t"), [(5, 2), (5, 3), (7, 2), (7, 3)])
 def test_one_share_too_few_fits_every_secret_equally_often(prime: int, t: int) -> None:
     points = range(1, prime)

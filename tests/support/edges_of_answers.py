@@ -66,6 +66,7 @@ SHARES = [
         {
             "one too few": (PLAIN.params, (1, 2, 3, 4), (1, 2, 3)),
             "in a sparse graph": (SPARSE.params, (1, 2, 3, 4, 5, 6), (1, 2, 3)),
+            "not all, against an active server": (make_cohort(SPARSE_ACTIVE).params, (1, 2, 3, 4, 5), (1, 2, 3, 4)),
         },
     ),
     Case(
