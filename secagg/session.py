@@ -161,6 +161,7 @@ class Opened:
         total_weight: the sum of their weights; their number in an unweighted round.
         sum: the decoded sum of (weighted) updates, float64 of shape (dim,).
         mean: the decoded (weighted) mean, float64 of shape (dim,).
+        vectors: the opened vectors as the protocol gave them, ``uint64`` by name, each below its modulus.
     """
 
     included: tuple[int, ...]
@@ -168,6 +169,7 @@ class Opened:
     total_weight: int
     sum: NDArray[np.float64]
     mean: NDArray[np.float64]
+    vectors: dict[str, NDArray[np.uint64]]
 
 
 class ServerSession:
@@ -236,7 +238,7 @@ class ServerSession:
         public = JointRandomness(config.params.cipher_suite, self._machine.joint_seed)
         decoded = config.codec.decode(integers, len(included), public=public, clients=included)
         if config.weighting is None:
-            return Opened(included, integers, len(included), decoded, decoded / len(included))
+            return Opened(included, integers, len(included), decoded, decoded / len(included), sums)
         total_weight = int(sums[WEIGHT][0])
         mean = config.weighting.mean(decoded, total_weight)
-        return Opened(included, integers, total_weight, decoded * config.weighting.max_weight, mean)
+        return Opened(included, integers, total_weight, decoded * config.weighting.max_weight, mean, sums)
