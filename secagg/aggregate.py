@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import quant
+from protocols import Secret
 from protocols.pairwise import LocalPolicy
+from protocols.pairwise.params import NO_ROSTER
 from secagg.config import RoundConfig
 from secagg.errors import UsageError
-from secagg.inprocess import InProcessRound, Observer
+from secagg.inprocess import InProcessRound, Observer, roster_of
 from secagg.record import RoundRecord
 from secagg.session import ClientSession, Contribution
+from secagg.witness import StudyWitness
 
 NO_MODEL = hashlib.sha256(b"secagg: no model").digest()
 """Model hash of a call that aggregates something else than updates of a known model."""
@@ -54,6 +57,9 @@ def aggregate(
     workers: int = 1,
     view: bool = False,
     observe: Observer | None = None,
+    identities: Mapping[int, Secret] | None = None,
+    witness: StudyWitness | None = None,
+    keep_evidence: bool = False,
 ) -> Aggregate:
     """Add up updates so that the (in-process) server sees only the sum.
 
@@ -79,6 +85,10 @@ def aggregate(
         workers: threads that take off masks.
         view: keep what the server saw of one client in ``record.view``.
         observe: called with (phase, client) as clients complete phases.
+        identities: 32-byte Ed25519 secrets by client. With them the round withstands an active server: keys, inputs and
+            survivor lists are signed, and ``consistency-check`` is one more phase.
+        witness: keeps the transcript for an auditor.
+        keep_evidence: keep masked inputs in the transcript too, which proves the sum; see ``secagg.transcript``.
 
     Raises:
         UsageError: no updates, or weights that do not fit them.
@@ -93,6 +103,7 @@ def aggregate(
     elif max_weight is None:
         max_weight = max(1, *weight_of.values())
     first = by_client[min(by_client)] = _resolve(by_client[min(by_client)])
+    roster = None if identities is None else roster_of({client: identities[client] for client in by_client})
     config = RoundConfig(
         clients=tuple(by_client),
         layout=quant.Layout.of(first, include),
@@ -101,10 +112,21 @@ def aggregate(
         threshold=threshold,
         study=study,
         round_index=round_index,
+        adversary="curious" if roster is None else "active",
+        roster=NO_ROSTER if roster is None else roster.hash(),
     )
     _check_all(config, by_client, weight_of)
     in_process = InProcessRound(
-        config, model_hash, dropouts=dropouts, policy=policy, workers=workers, view=view, observe=observe
+        config,
+        model_hash,
+        dropouts=dropouts,
+        policy=policy,
+        identities=identities,
+        roster=roster,
+        workers=workers,
+        view=view,
+        observe=observe,
+        witness=None if witness is None else witness.round(config, model_hash, keep=keep_evidence),
     )
 
     def contribute(client: int, session: ClientSession) -> Contribution:

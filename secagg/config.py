@@ -138,13 +138,17 @@ class RoundConfig:
         return finder.find(clients, self.colluders, dropped, self.adversary, absent=dropped, sigma=sigma)
 
     @cached_property
-    def task(self) -> bytes:
-        """SHA-256 of the canonical JSON of layout, quantization, weighting and lane layout."""
+    def task_text(self) -> str:
+        """The canonical JSON of layout, quantization, weighting and lane layout, whose hash is ``task``."""
         described = {
             "layout": self.layout.config(),
             "quantization": self.codec.config(),
             "max_weight": self.max_weight,
             "field_width": self.lanes.width,
         }
-        text = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).digest()
+        return json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @cached_property
+    def task(self) -> bytes:
+        """SHA-256 of ``task_text``."""
+        return hashlib.sha256(self.task_text.encode()).digest()

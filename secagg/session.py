@@ -156,23 +156,26 @@ class Opened:
     """The opened sum of a round. Large vectors are made when asked for, anew each time.
 
     Attributes:
+        config: the round.
         included: ids of the clients whose updates are in the sum (the survivors, U3).
-        packed: the sum as it was unmasked, uint64 of shape (lanes,).
-        lanes: how ``packed`` holds the sum of the grid integers.
-        total_weight: the sum of their weights; their number in an unweighted round.
+        vectors: the opened vectors as the protocol gave them, uint64 by name, each below its modulus.
         sum: the decoded sum of (weighted) updates, float64 of shape (dim,).
     """
 
+    config: RoundConfig
     included: tuple[int, ...]
-    packed: NDArray[np.uint64]
-    lanes: quant.LaneLayout
-    total_weight: int
+    vectors: dict[str, NDArray[np.uint64]]
     sum: NDArray[np.float64]
 
     @property
     def integers(self) -> NDArray[np.int64]:
         """The sum of the grid integers, int64 of shape (encoded_dim,)."""
-        return self.lanes.unpack(self.packed)
+        return self.config.lanes.unpack(self.vectors[UPDATE])
+
+    @property
+    def total_weight(self) -> int:
+        """The sum of the weights of the included; their number in an unweighted round."""
+        return len(self.included) if self.config.weighting is None else int(self.vectors[WEIGHT][0])
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -245,9 +248,8 @@ class ServerSession:
         sums = self._machine.result(apply, pieces)
         config, included = self._config, self._machine.survivors
         public = JointRandomness(config.params.cipher_suite, self._machine.joint_seed)
-        decoded = config.codec.decode_packed(sums[UPDATE], config.lanes, len(included), public=public, clients=included)
-        total_weight = len(included)
+        total = config.codec.decode_packed(sums[UPDATE], config.lanes, len(included), public=public, clients=included)
         if config.weighting is not None:
-            total_weight = config.weighting.check_total(int(sums[WEIGHT][0]))
-            decoded *= config.weighting.max_weight
-        return Opened(included, sums[UPDATE], config.lanes, total_weight, decoded)
+            config.weighting.check_total(int(sums[WEIGHT][0]))
+            total *= config.weighting.max_weight
+        return Opened(config, included, sums, total)

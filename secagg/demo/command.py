@@ -11,13 +11,15 @@ import typer
 from secagg import theme
 from secagg.demo.config import DemoConfig
 from secagg.demo.datasets import DATASET_NAMES
-from secagg.demo.output import check_writable, write_whole
+from secagg.demo.output import check_writable, staged, write_whole
 from secagg.demo.result import DemoResult, to_json
 from secagg.errors import UsageError
+from secagg.transcript import Transcript
 
 DEFAULT_FOLDER = Path("secagg-demo")
 DEFAULTS = DemoConfig()
 QUICK_ROUNDS = 8
+TRANSCRIPT = "transcript.jsonl"
 
 
 def demo_command(
@@ -47,7 +49,9 @@ def demo_command(
     seed: Annotated[int, typer.Option(help="Fixes data, training and drop-outs; never masks, keys or rounding.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help=f"Folder for report.html and result.json.  Default: {DEFAULT_FOLDER}; none with --json."),
+        typer.Option(
+            help=f"Folder for report.html, result.json and {TRANSCRIPT}.  Default: {DEFAULT_FOLDER}; none with --json."
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help=f"A first look: {QUICK_ROUNDS} rounds.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -72,7 +76,8 @@ def demo_command(
     if folder is not None:
         check_writable(folder)
     _check_installed()
-    result = _run(config, quiet=json)
+    with staged(folder, TRANSCRIPT) as path:
+        result = _run(config, path, quiet=json)
     if folder is not None:
         _write(result, folder)
     if json:
@@ -82,9 +87,10 @@ def demo_command(
 
     console = theme.output()
     show_result(result, console)
+    where = DEFAULT_FOLDER if folder is None else folder
     console.print(
-        f"next: open {DEFAULT_FOLDER if folder is None else folder}/report.html in a browser; "
-        "secagg simulate --view shows single numbers"
+        f"next: open {where}/report.html in a browser; an auditor checks the study with secagg audit "
+        f"{where}/{TRANSCRIPT}; secagg simulate --view shows single numbers"
     )
 
 
@@ -94,13 +100,16 @@ def _check_installed() -> None:
         raise UsageError(f"secagg demo needs {', '.join(missing)}: pip install 'secagg[demo]'")
 
 
-def _run(config: DemoConfig, *, quiet: bool) -> DemoResult:
+def _run(config: DemoConfig, path: Path | None, *, quiet: bool) -> DemoResult:
     from secagg.demo.display import watching
 
     with watching(config, quiet=quiet) as progress:
         from secagg.demo.runner import run  # takes seconds, for torch: the bar is there meanwhile
 
-        return run(config, progress)
+        if path is None:
+            return run(config, progress)
+        with Transcript(path) as transcript:
+            return run(config, progress, transcript)
 
 
 def _write(result: DemoResult, folder: Path) -> None:

@@ -6,25 +6,39 @@ seed, the round and the site only, so while the two models agree, the two sets o
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.metadata import version
 from time import perf_counter
 
+from protocols.pairwise import LocalPolicy
 from secagg.aggregate import Aggregate, aggregate
 from secagg.demo.config import DemoConfig
 from secagg.demo.models import State, model_hash, one_torch_thread, parameter_count
 from secagg.demo.result import DemoResult, RoundOutcome
 from secagg.demo.training import Consortium, moved, plain_mean
+from secagg.inprocess import simulated_identities
 from secagg.record import RoundRecord
+from secagg.transcript import Transcript
+from secagg.transcript.chain import study_record
+from secagg.witness import StudyWitness
 
 Progress = Callable[[RoundOutcome], object]
 """Called after every round with its outcome."""
 
+FACTS = {
+    "purpose": "A demonstration: hospitals that exist in this process only train a classifier together.",
+    "data": "A public data set of scikit-learn, split over the sites; no patient's record leaves its site.",
+    "recipients": "The coordinator and every site receive the sum of each round, and with it the trained model.",
+    "retention": "Round keys live as long as the process; this transcript stays until somebody deletes it.",
+}
 
-def run(config: DemoConfig, progress: Progress = lambda _: None) -> DemoResult:
+
+def run(config: DemoConfig, progress: Progress = lambda _: None, transcript: Transcript | None = None) -> DemoResult:
     """Run the whole demo.
 
     Args:
         config: what to run.
         progress: called after every round.
+        transcript: keeps the evidence for an auditor; of the last round also the masked inputs, which prove its sum.
 
     Raises:
         UsageError: more sites than the data set can serve.
@@ -32,12 +46,14 @@ def run(config: DemoConfig, progress: Progress = lambda _: None) -> DemoResult:
     """
     started = perf_counter()
     with one_torch_thread():
-        federations = _Federations(config)
+        federations = _Federations(config, transcript)
         outcomes = []
         for round_index in range(config.rounds):
             outcome = federations.advance(round_index)
             outcomes.append(outcome)
             progress(outcome)
+    if transcript is not None:
+        transcript.end()
     view = federations.record.view
     if view is None:
         raise RuntimeError("the last round was asked for a view and kept none")
@@ -56,8 +72,14 @@ def run(config: DemoConfig, progress: Progress = lambda _: None) -> DemoResult:
 class _Federations:
     """Two models trained by one consortium: ``secure`` through the protocol, ``plain`` in floats."""
 
-    def __init__(self, config: DemoConfig) -> None:
+    def __init__(self, config: DemoConfig, transcript: Transcript | None) -> None:
         self.config = config
+        self.study = f"demo {config.dataset}"
+        self.identities, roster = simulated_identities(range(1, config.sites + 1))
+        self.witness = None if transcript is None else StudyWitness(transcript, self.identities)
+        if transcript is not None:
+            policy = LocalPolicy(adversary="active", roster=roster)
+            transcript.append(study_record(self.study, f"secagg {version('secagg')}", policy, FACTS))
         self.consortium = Consortium(config)
         self.secure = self.plain = self.consortium.start
         self.record: RoundRecord
@@ -89,6 +111,7 @@ class _Federations:
     def _secure_round(self, round_index: int, train: Callable[[int, int, State], State]) -> Aggregate:
         """Average the sites' updates through the protocol; each trains when its turn to send comes."""
         weights, config = self.consortium.weights, self.config
+        last = round_index == config.rounds - 1
         return aggregate(
             {site: partial(train, site, round_index, self.secure) for site in weights},
             weights=weights,
@@ -97,9 +120,12 @@ class _Federations:
             threshold=config.threshold,
             dropouts=config.dropouts(round_index),
             model_hash=model_hash(self.secure),
-            study=f"demo {config.dataset}",
+            study=self.study,
             round_index=round_index,
-            view=round_index == config.rounds - 1,
+            view=last,
+            identities=self.identities,
+            witness=self.witness,
+            keep_evidence=last,
         )
 
     def _plain_round(self, round_index: int, included: Sequence[int]) -> State:
