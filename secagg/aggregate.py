@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import quant
 from protocols.pairwise import LocalPolicy
+from secagg.attempts import run_attempts
+from secagg.broadcast import hash_of
 from secagg.config import RoundConfig
 from secagg.errors import UsageError
-from secagg.inprocess import InProcessRound, Observer
+from secagg.feedback import SiteResidual
+from secagg.inprocess import Observer
 from secagg.record import RoundRecord
 from secagg.session import ClientSession, Contribution
 
@@ -28,13 +31,17 @@ class Aggregate:
         value: the decoded mean or sum, in the container, shapes and dtypes of one update.
         included: ids of the clients whose updates are in it, ascending.
         dropped: client -> the phase that it did not complete (one that only vanished at unmasking is included).
-        record: bytes, seconds, exactness, and what the server saw.
+        record: bytes, seconds, exactness, monitoring, and what the server saw.
+        residuals: with error feedback, what every client keeps for the next round.
+        inside: with an adaptive clip, how many of the included had a norm inside of it.
     """
 
     value: Any
     included: tuple[int, ...]
     dropped: dict[int, str]
     record: RoundRecord
+    residuals: dict[int, SiteResidual] = field(default_factory=dict)
+    inside: int | None = None
 
 
 def aggregate(
@@ -54,6 +61,12 @@ def aggregate(
     workers: int = 1,
     view: bool = False,
     observe: Observer | None = None,
+    model: bytes | None = None,
+    downlink_bits: int | None = None,
+    monitor: bool = True,
+    adaptive_clip: quant.AdaptiveClip | None = None,
+    residuals: Mapping[int, SiteResidual] | None = None,
+    devices: Mapping[int, int] | None = None,
 ) -> Aggregate:
     """Add up updates so that the (in-process) server sees only the sum.
 
@@ -79,6 +92,12 @@ def aggregate(
         workers: threads that take off masks.
         view: keep what the server saw of one client in ``record.view``.
         observe: called with (phase, client) as clients complete phases.
+        model: the bytes of the model that everybody was sent (see ``secagg.broadcast``), in place of ``model_hash``.
+        downlink_bits: bits of a coordinate in them; bound into the round.
+        monitor: send clipped, saturated and squared error of every site inside the secure sum.
+        adaptive_clip: the L2 clip and how it moves; the next one is ``adaptive_clip.update(inside, len(included))``.
+        residuals: error feedback: what every client kept of the last round; ``{}`` in the first.
+        devices: client -> shift, for those whose step is 2^shift steps of the grid.
 
     Raises:
         UsageError: no updates, or weights that do not fit them.
@@ -101,21 +120,35 @@ def aggregate(
         threshold=threshold,
         study=study,
         round_index=round_index,
+        monitor=monitor,
+        adaptive_clip=adaptive_clip,
+        error_feedback=residuals is not None,
+        devices=devices or {},
+        downlink_bits=downlink_bits,
     )
     _check_all(config, by_client, weight_of)
-    in_process = InProcessRound(
-        config, model_hash, dropouts=dropouts, policy=policy, workers=workers, view=view, observe=observe
-    )
 
     def contribute(client: int, session: ClientSession) -> Contribution:
         weight = None if weight_of is None else weight_of[client]
         with _naming(client):
             return session.prepare(_resolve(by_client[client]), weight)
 
-    opened = in_process.run(contribute)
+    opened, attempt = run_attempts(
+        config,
+        model_hash if model is None else hash_of(model),
+        contribute,
+        dropouts=dropouts,
+        policy=policy,
+        workers=workers,
+        view=view,
+        observe=observe,
+        residuals=residuals,
+    )
+    if model is not None:
+        attempt.record.model_bytes = dict.fromkeys(attempt.record.uplink_bytes["advertise-keys"], len(model))
     vector = opened.mean if reduce == "mean" else opened.sum
     value = config.layout.unflatten(vector, like=first)
-    return Aggregate(value, opened.included, dict(dropouts or {}), in_process.record)
+    return Aggregate(value, opened.included, dict(dropouts or {}), attempt.record, attempt.residuals, opened.inside)
 
 
 def _numbered(

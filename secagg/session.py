@@ -5,20 +5,23 @@ Everything that runs rounds (the in-process call, the demo, adapters for FL stac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 import quant
 from protocols import Entropy, LocalProtocolError, Secret, SystemEntropy
-from protocols.pairwise import Accumulator, Client, LocalPolicy, Roster, Server
+from protocols.pairwise import Accumulator, Client, LocalPolicy, Roster, Server, states
+from protocols.pairwise.ledger import Ledger
 from protocols.pairwise.server import Range
 from protocols.pairwise.steps import Outbound, Status
 from protocols.primitives.prg import AesCtrStream
-from secagg.config import UPDATE, WEIGHT, RoundConfig
+from secagg.config import INSIDE, UPDATE, WEIGHT, RoundConfig
 from secagg.errors import UsageError
+from secagg.feedback import SiteResidual
+from secagg.monitoring import MONITOR, Monitoring, observe
 from secagg.public import JointRandomness
 
 
@@ -29,12 +32,14 @@ class Contribution:
     Attributes:
         integers: the grid integers, int64 of shape (encoded_dim,).
         saturated: coordinates that lay beyond the grid's range.
-        vectors: what the protocol masks: packed lanes, and the weight in a weighted round.
+        vectors: what the protocol masks: packed lanes; weight, clip bit and monitoring in rounds that have them.
+        residual: with error feedback, what the site keeps for later.
     """
 
     integers: NDArray[np.int64]
     saturated: int
     vectors: dict[str, NDArray[np.uint64]]
+    residual: SiteResidual | None = None
 
 
 class ClientSession:
@@ -48,10 +53,14 @@ class ClientSession:
         client: this site's id.
         policy: what this site insists on, whatever the server proposes.
         identity: 32-byte Ed25519 secret of the roster identity, against an active server.
+        ledger: what this site remembers from round to round; of this round only by default.
+        data_version: the site's own name for the state of its data.
         entropy: the operating system's unless a test hands in its own.
+        residual: with error feedback, what the site kept of earlier rounds; nothing by default.
 
     Raises:
         protocols.RemoteProtocolError: the policy refuses the round (rules C1 to C9).
+        UsageError: a residual in a round without error feedback, or of another length.
     """
 
     def __init__(
@@ -61,12 +70,27 @@ class ClientSession:
         *,
         policy: LocalPolicy | None = None,
         identity: Secret | None = None,
+        ledger: Ledger | None = None,
+        data_version: str = "",
         entropy: Entropy | None = None,
+        residual: SiteResidual | None = None,
     ) -> None:
         self._config = config
         self._client = client
         self._entropy = entropy or SystemEntropy()
-        self._machine = Client(config.params, policy or LocalPolicy(), client, identity=identity, entropy=self._entropy)
+        self._residual = SiteResidual.checked(residual, config.codec) if config.error_feedback else None
+        self._pending, self._sent = self._residual, False
+        if residual is not None and self._residual is None:
+            raise UsageError("this round has no error feedback: start its sites without a residual")
+        self._machine = Client(
+            config.params,
+            policy or LocalPolicy(),
+            client,
+            identity=identity,
+            ledger=ledger,
+            data_version=data_version,
+            entropy=self._entropy,
+        )
 
     def start(self) -> bytes:
         """Return the first frame for the server."""
@@ -97,7 +121,31 @@ class ClientSession:
             if not self.wants_input:
                 raise LocalProtocolError("this quantization needs the joint seed: wait until the round wants input")
             public = JointRandomness(self._config.params.cipher_suite, self._machine.joint_seed)
-        return encode(self._config, update, weight, self._entropy, public=public, client=self._client)
+        contribution = encode(
+            self._config,
+            update,
+            weight,
+            self._entropy,
+            public=public,
+            client=self._client,
+            residual=self._residual,
+        )
+        self._pending = contribution.residual
+        return contribution
+
+    @property
+    def residual(self) -> SiteResidual | None:
+        """With error feedback, what to keep for the next round; ask once the round is over for this site.
+
+        If the site sent its input and never learned who survived, it takes itself for included: then an update may be
+        lost, but nothing is said twice.
+        """
+        if self._pending is None:
+            return None
+        state = self._machine.state
+        survivors = state.survivors if isinstance(state, states.Completed) else None
+        missed = not self._sent or (survivors is not None and self._client not in survivors)
+        return self._pending.missed() if missed else self._pending.included()
 
     def submit(
         self, update: quant.Update | Contribution, model_hash: bytes, weight: int | None = None
@@ -117,7 +165,9 @@ class ClientSession:
         if not self.wants_input:
             raise LocalProtocolError("the round does not wait for an update of this client")
         contribution = update if isinstance(update, Contribution) else self.prepare(update, weight)
-        return self._machine.submit(contribution.vectors, model_hash)
+        frames = self._machine.submit(contribution.vectors, model_hash)
+        self._pending, self._sent = contribution.residual, True
+        return frames
 
 
 def encode(
@@ -128,10 +178,12 @@ def encode(
     *,
     public: quant.PublicRandomness | None = None,
     client: int | None = None,
+    residual: SiteResidual | None = None,
 ) -> Contribution:
-    """Flatten, clip, weigh, round and pack one update of the round's layout.
+    """Flatten, correct, clip, weigh, round and pack one update of the round's layout.
 
-    The clip comes before the weight, so that it bounds what a site says of one example, whatever its weight.
+    The residual comes before the clip and the clip before the weight, so that the clip bounds what a site says of one
+    example, whatever its weight and whatever it kept.
 
     Raises:
         quant.InputError: an update that is not finite or not of the layout, or a weight outside its bounds.
@@ -140,15 +192,30 @@ def encode(
     if (weight is None) != (config.weighting is None):
         expected = "no weight (max_weight is not set)" if config.weighting is None else "a weight for every update"
         raise UsageError(f"this round takes {expected}")
-    flat = config.codec.clip(config.layout.flatten(update))
+    codec, facts = config.codec, config.codec.facts
+    whole = config.layout.flatten(update)
+    if residual is not None:
+        whole = residual.add_to(whole)
+    clipped = flat = codec.clip(whole)
     vectors: dict[str, NDArray[np.uint64]] = {}
+    share = 1.0
     if config.weighting is not None and weight is not None:
-        flat = config.weighting.apply(flat, weight)
+        flat = config.weighting.apply(clipped, weight)
+        share = weight / config.weighting.max_weight
         vectors[WEIGHT] = np.array([config.weighting.check(weight)], dtype=np.uint64)
     stream = AesCtrStream(entropy.take(32, "rounding"))
-    integers = config.codec.encode(flat, stream, public=public, client=client)
+    integers = config.precision.encode(flat, stream, public=public, client=client)
     vectors[UPDATE] = config.lanes.pack(integers)
-    return Contribution(integers, config.codec.saturated(flat, public=public), vectors)
+    if config.adaptive_clip is not None:
+        vectors[INSIDE] = config.adaptive_clip.bit(whole).astype(np.uint64)
+    saturated = codec.saturated(flat, public=public)
+    if config.monitor or residual is not None:
+        sent = codec.decode(integers, 1, public=public, clients=() if client is None else (client,))
+        if config.monitor:
+            cut = not np.array_equal(clipped, whole)
+            vectors[MONITOR] = observe(facts, clipped=cut, saturated=saturated, error=sent - flat)
+        residual = residual and residual.after(whole, sent, share)
+    return Contribution(integers, saturated, vectors, residual)
 
 
 @dataclass(frozen=True)
@@ -161,6 +228,8 @@ class Opened:
         total_weight: the sum of their weights; their number in an unweighted round.
         sum: the decoded sum of (weighted) updates, float64 of shape (dim,).
         mean: the decoded (weighted) mean, float64 of shape (dim,).
+        monitoring: what the round tells about its quantization, if it monitors.
+        inside: with an adaptive clip, how many of the included had a norm inside of it.
     """
 
     included: tuple[int, ...]
@@ -168,6 +237,8 @@ class Opened:
     total_weight: int
     sum: NDArray[np.float64]
     mean: NDArray[np.float64]
+    monitoring: Monitoring | None = None
+    inside: int | None = None
 
 
 class ServerSession:
@@ -232,11 +303,31 @@ class ServerSession:
         """
         sums = self._machine.result(apply, pieces)
         config, included = self._config, self._machine.survivors
-        integers = config.lanes.unpack(sums[UPDATE])
-        public = JointRandomness(config.params.cipher_suite, self._machine.joint_seed)
-        decoded = config.codec.decode(integers, len(included), public=public, clients=included)
-        if config.weighting is None:
-            return Opened(included, integers, len(included), decoded, decoded / len(included))
-        total_weight = int(sums[WEIGHT][0])
-        mean = config.weighting.mean(decoded, total_weight)
-        return Opened(included, integers, total_weight, decoded * config.weighting.max_weight, mean)
+        return open_sums(config, sums, included, JointRandomness(config.params.cipher_suite, self._machine.joint_seed))
+
+
+def open_sums(
+    config: RoundConfig,
+    sums: Mapping[str, NDArray[np.uint64]],
+    included: tuple[int, ...],
+    public: quant.PublicRandomness,
+) -> Opened:
+    """Decode the sums of a round, by vector name, each below its modulus.
+
+    Raises:
+        quant.InputError: every included weight is zero, so there is no mean; or sums that no such round has.
+    """
+    integers = config.lanes.unpack(sums[UPDATE])
+    decoded = config.codec.decode(integers, len(included), public=public, clients=included)
+    if config.weighting is None:
+        total_weight, total, scale = len(included), decoded, 1 / len(included)
+        mean = decoded / len(included)
+    else:
+        total_weight, most = int(sums[WEIGHT][0]), config.weighting.max_weight
+        total, mean = decoded * most, config.weighting.mean(decoded, total_weight)
+        scale = most / total_weight
+    opened = Opened(included, integers, total_weight, total, mean)
+    if config.monitor:
+        seen = Monitoring.of(sums[MONITOR], config.codec.facts, len(included), mean, scale)
+        opened = replace(opened, monitoring=seen)
+    return opened if config.adaptive_clip is None else replace(opened, inside=int(sums[INSIDE][0]))
