@@ -23,6 +23,7 @@ from protocols.primitives import bitpack, signing
 from secagg.config import UPDATE, RoundConfig
 from secagg.errors import RoundRefused, SeedMissing, UsageError
 from secagg.feedback import SiteResidual
+from secagg.public import JointRandomness
 from secagg.record import RoundRecord, View
 from secagg.session import ClientSession, Contribution, Opened, ServerSession
 
@@ -115,6 +116,11 @@ class InProcessRound:
         self._sent: list[bytes] = []
         self._clients: dict[int, ClientSession] = {}
         self.record = record or RoundRecord(config.lanes.width, config.params.threshold)
+
+    @property
+    def public(self) -> JointRandomness:
+        """The public streams of the round, once it has run."""
+        return self._server.public
 
     def run(self, contribute: Callable[[int, ClientSession], Contribution]) -> Opened:
         """Run all phases.

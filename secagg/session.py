@@ -302,8 +302,12 @@ class ServerSession:
             quant.InputError: every included weight is zero, so there is no mean.
         """
         sums = self._machine.result(apply, pieces)
-        config, included = self._config, self._machine.survivors
-        return open_sums(config, sums, included, JointRandomness(config.params.cipher_suite, self._machine.joint_seed))
+        return open_sums(self._config, sums, self._machine.survivors, self.public)
+
+    @property
+    def public(self) -> JointRandomness:
+        """The public streams of the round, once the sum is open; of no use in a round without a joint seed."""
+        return JointRandomness(self._config.params.cipher_suite, self._machine.joint_seed)
 
 
 def open_sums(
