@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from secagg.monitoring import Monitoring
+
 
 @dataclass(frozen=True)
 class View:
@@ -40,6 +42,9 @@ class RoundRecord:
         field_bits: bits of one coordinate's sum.
         threshold: least number of clients that had to stay.
         view: one client's update three times, if it was asked for.
+        attempts: how often the round was begun; bytes and seconds are those of all attempts.
+        monitoring: what the round's sums tell about its quantization, if it monitors.
+        model_bytes: client -> bytes of the model that it was sent before the round.
     """
 
     field_bits: int
@@ -51,10 +56,18 @@ class RoundRecord:
     exact: bool = False
     saturated: int = 0
     view: View | None = None
+    attempts: int = 1
+    monitoring: Monitoring | None = None
+    model_bytes: dict[int, int] = field(default_factory=dict)
 
     def uplink_total(self, client: int) -> int:
         """Return every byte that ``client`` sent in the round."""
         return sum(by_client.get(client, 0) for by_client in self.uplink_bytes.values())
+
+    def downlink_total(self, client: int) -> int:
+        """Return every byte that ``client`` received in the round, the model included."""
+        messages = sum(by_client.get(client, 0) for by_client in self.downlink_bytes.values())
+        return messages + self.model_bytes.get(client, 0)
 
     def median_client_seconds(self) -> dict[str, float]:
         """Return the median over clients, by phase."""

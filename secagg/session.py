@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 import quant
 from protocols import Entropy, LocalProtocolError, Secret, SystemEntropy
-from protocols.pairwise import Accumulator, Client, LocalPolicy, Relay, Roster, Server
+from protocols.pairwise import Accumulator, Client, Ledger, LocalPolicy, Relay, Roster, Server, states
 from protocols.pairwise.server import Range
 from protocols.pairwise.steps import Outbound, Status
 from protocols.primitives.prg import AesCtrStream
-from secagg.config import UPDATE, WEIGHT, RoundConfig
+from secagg.config import INSIDE, UPDATE, WEIGHT, RoundConfig
 from secagg.errors import UsageError
+from secagg.feedback import SiteResidual
+from secagg.monitoring import MONITOR, Monitoring, observe
 from secagg.public import JointRandomness
 
 
@@ -29,12 +31,14 @@ class Contribution:
     Attributes:
         integers: the grid integers, int64 of shape (encoded_dim,).
         saturated: coordinates that lay beyond the grid's range.
-        vectors: what the protocol masks: packed lanes, and the weight in a weighted round.
+        vectors: what the protocol masks: packed lanes; weight, clip bit and monitoring in rounds that have them.
+        residual: with error feedback, what the site keeps for later.
     """
 
     integers: NDArray[np.int64]
     saturated: int
     vectors: dict[str, NDArray[np.uint64]]
+    residual: SiteResidual | None = None
 
 
 class ClientSession:
@@ -48,10 +52,14 @@ class ClientSession:
         client: this site's id.
         policy: what this site insists on, whatever the server proposes.
         identity: 32-byte Ed25519 secret of the roster identity, against an active server.
+        ledger: what this site remembers from round to round; of this round only by default.
+        data_version: the site's own name for the state of its data.
         entropy: the operating system's unless a test hands in its own.
+        residual: with error feedback, what the site kept of earlier rounds; nothing by default.
 
     Raises:
         protocols.RemoteProtocolError: the policy refuses the round (rules C1 to C9).
+        UsageError: a residual in a round without error feedback, or of another length.
     """
 
     def __init__(
@@ -61,12 +69,27 @@ class ClientSession:
         *,
         policy: LocalPolicy | None = None,
         identity: Secret | None = None,
+        ledger: Ledger | None = None,
+        data_version: str = "",
         entropy: Entropy | None = None,
+        residual: SiteResidual | None = None,
     ) -> None:
         self._config = config
         self._client = client
         self._entropy = entropy or SystemEntropy()
-        self._machine = Client(config.params, policy or LocalPolicy(), client, identity=identity, entropy=self._entropy)
+        self._residual = SiteResidual.checked(residual, config.codec) if config.error_feedback else None
+        self._pending, self._sent = self._residual, False
+        if residual is not None and self._residual is None:
+            raise UsageError("this round has no error feedback: start its sites without a residual")
+        self._machine = Client(
+            config.params,
+            policy or LocalPolicy(),
+            client,
+            identity=identity,
+            ledger=ledger,
+            data_version=data_version,
+            entropy=self._entropy,
+        )
 
     def start(self) -> bytes:
         """Return the first frame for the server."""
@@ -97,7 +120,31 @@ class ClientSession:
             if not self.wants_input:
                 raise LocalProtocolError("this quantization needs the joint seed: wait until the round wants input")
             public = JointRandomness(self._config.params.cipher_suite, self._machine.joint_seed)
-        return encode(self._config, update, weight, self._entropy, public=public, client=self._client)
+        contribution = encode(
+            self._config,
+            update,
+            weight,
+            self._entropy,
+            public=public,
+            client=self._client,
+            residual=self._residual,
+        )
+        self._pending = contribution.residual
+        return contribution
+
+    @property
+    def residual(self) -> SiteResidual | None:
+        """With error feedback, what to keep for the next round; ask once the round is over for this site.
+
+        If the site sent its input and never learned who survived, it takes itself for included: then an update may be
+        lost, but nothing is said twice.
+        """
+        if self._pending is None:
+            return None
+        state = self._machine.state
+        survivors = state.survivors if isinstance(state, states.Completed) else None
+        missed = not self._sent or (survivors is not None and self._client not in survivors)
+        return self._pending.missed() if missed else self._pending.included()
 
     def submit(
         self, update: quant.Update | Contribution, model_hash: bytes, weight: int | None = None
@@ -117,7 +164,9 @@ class ClientSession:
         if not self.wants_input:
             raise LocalProtocolError("the round does not wait for an update of this client")
         contribution = update if isinstance(update, Contribution) else self.prepare(update, weight)
-        return self._machine.submit(contribution.vectors, model_hash)
+        frames = self._machine.submit(contribution.vectors, model_hash)
+        self._pending, self._sent = contribution.residual, True
+        return frames
 
 
 def encode(
@@ -128,10 +177,12 @@ def encode(
     *,
     public: quant.PublicRandomness | None = None,
     client: int | None = None,
+    residual: SiteResidual | None = None,
 ) -> Contribution:
-    """Flatten, clip, weigh, round and pack one update of the round's layout.
+    """Flatten, correct, clip, weigh, round and pack one update of the round's layout.
 
-    The clip comes before the weight, so that it bounds what a site says of one example, whatever its weight.
+    The residual comes before the clip and the clip before the weight, so that the clip bounds what a site says of one
+    example, whatever its weight and whatever it kept.
 
     Raises:
         quant.InputError: an update that is not finite or not of the layout, or a weight outside its bounds.
@@ -140,15 +191,30 @@ def encode(
     if (weight is None) != (config.weighting is None):
         expected = "no weight (max_weight is not set)" if config.weighting is None else "a weight for every update"
         raise UsageError(f"this round takes {expected}")
-    flat = config.codec.clip(config.layout.flatten(update))
+    codec, facts = config.codec, config.codec.facts
+    whole = config.layout.flatten(update)
+    if residual is not None:
+        whole = residual.add_to(whole)
+    clipped = flat = codec.clip(whole)
     vectors: dict[str, NDArray[np.uint64]] = {}
+    share = 1.0
     if config.weighting is not None and weight is not None:
-        flat = config.weighting.apply(flat, weight)
+        flat = config.weighting.apply(clipped, weight)
+        share = weight / config.weighting.max_weight
         vectors[WEIGHT] = np.array([config.weighting.check(weight)], dtype=np.uint64)
     stream = AesCtrStream(entropy.take(32, "rounding"))
-    integers = config.codec.encode(flat, stream, public=public, client=client)
+    integers = config.precision.encode(flat, stream, public=public, client=client)
     vectors[UPDATE] = config.lanes.pack(integers)
-    return Contribution(integers, config.codec.saturated(flat, public=public), vectors)
+    if config.adaptive_clip is not None:
+        vectors[INSIDE] = config.adaptive_clip.bit(whole).astype(np.uint64)
+    saturated = codec.saturated(flat, public=public)
+    if config.monitor or residual is not None:
+        sent = codec.decode(integers, 1, public=public, clients=() if client is None else (client,))
+        if config.monitor:
+            cut = not np.array_equal(clipped, whole)
+            vectors[MONITOR] = observe(facts, clipped=cut, saturated=saturated, error=sent - flat)
+        residual = residual and residual.after(whole, sent, share)
+    return Contribution(integers, saturated, vectors, residual)
 
 
 @dataclass(frozen=True)
@@ -181,6 +247,20 @@ class Opened:
     def mean(self) -> NDArray[np.float64]:
         """The decoded (weighted) mean, float64 of shape (dim,)."""
         return self.sum / self.total_weight
+
+    @property
+    def monitoring(self) -> Monitoring | None:
+        """What the round tells about its quantization, if it monitors."""
+        if not self.config.monitor:
+            return None
+        scale = 1 if self.config.weighting is None else self.config.weighting.max_weight
+        figures, count = self.vectors[MONITOR], len(self.included)
+        return Monitoring.of(figures, self.config.codec.facts, count, self.mean, scale / self.total_weight)
+
+    @property
+    def inside(self) -> int | None:
+        """With an adaptive clip, how many of the included had a norm inside of it."""
+        return None if self.config.adaptive_clip is None else int(self.vectors[INSIDE][0])
 
 
 class ServerSession:
@@ -246,10 +326,27 @@ class ServerSession:
             quant.InputError: every included weight is zero, so there is no mean.
         """
         sums = self._machine.result(apply, pieces)
-        config, included = self._config, self._machine.survivors
-        public = JointRandomness(config.params.cipher_suite, self._machine.joint_seed)
-        total = config.codec.decode_packed(sums[UPDATE], config.lanes, len(included), public=public, clients=included)
-        if config.weighting is not None:
-            config.weighting.check_total(int(sums[WEIGHT][0]))
-            total *= config.weighting.max_weight
-        return Opened(config, included, sums, total)
+        return open_sums(self._config, sums, self._machine.survivors, self.public)
+
+    @property
+    def public(self) -> JointRandomness:
+        """The public streams of the round, once the sum is open; of no use in a round without a joint seed."""
+        return JointRandomness(self._config.params.cipher_suite, self._machine.joint_seed)
+
+
+def open_sums(
+    config: RoundConfig,
+    sums: dict[str, NDArray[np.uint64]],
+    included: tuple[int, ...],
+    public: quant.PublicRandomness,
+) -> Opened:
+    """Decode the sums of a round, by vector name, each below its modulus.
+
+    Raises:
+        quant.InputError: every included weight is zero, so there is no mean; or sums that no such round has.
+    """
+    total = config.codec.decode_packed(sums[UPDATE], config.lanes, len(included), public=public, clients=included)
+    if config.weighting is not None:
+        config.weighting.check_total(int(sums[WEIGHT][0]))
+        total *= config.weighting.max_weight
+    return Opened(config, included, sums, total)

@@ -13,11 +13,14 @@ from secagg.demo.config import DemoConfig
 from secagg.demo.datasets import DATASET_NAMES
 from secagg.demo.output import check_writable, staged, write_whole
 from secagg.demo.result import DemoResult, to_json
+from secagg.demo.scenarios import SCENARIOS
+from secagg.demo.schemes import SCHEMES
 from secagg.errors import UsageError
 from secagg.transcript import Transcript
 
 DEFAULT_FOLDER = Path("secagg-demo")
 DEFAULTS = DemoConfig()
+QUANTIZATION = "Quantization"
 QUICK_ROUNDS = 8
 TRANSCRIPT = "transcript.jsonl"
 
@@ -46,6 +49,54 @@ def demo_command(
     skew: Annotated[
         str, typer.Option(help="How unequal the sites are: iid, label:ALPHA or quantity:ALPHA.")
     ] = DEFAULTS.skew,
+    scheme: Annotated[
+        str, typer.Option(help=f"How updates are rounded: {', '.join(SCHEMES)}.", rich_help_panel=QUANTIZATION)
+    ] = DEFAULTS.scheme,
+    updates: Annotated[
+        str,
+        typer.Option(
+            help="What sites send: delta (of the weights) or gradient (of one step).", rich_help_panel=QUANTIZATION
+        ),
+    ] = DEFAULTS.updates,
+    downlink_bits: Annotated[
+        int | None,
+        typer.Option(
+            help="Bits of one coordinate of the model on its way down, 1 to 24.  Default: float32.",
+            rich_help_panel=QUANTIZATION,
+        ),
+    ] = None,
+    error_feedback: Annotated[
+        bool,
+        typer.Option(
+            "--error-feedback",
+            help="Sites add what quantization left out to their next update.",
+            rich_help_panel=QUANTIZATION,
+        ),
+    ] = False,
+    adaptive_clip: Annotated[
+        float | None,
+        typer.Option(help="Clip norms at this quantile of them, found round by round.", rich_help_panel=QUANTIZATION),
+    ] = None,
+    adaptive_bits: Annotated[
+        str | None,
+        typer.Option(
+            help="Bits by stage (0:6,10:8,20:12: from round 0, 10 and 20) or by measured error (error:0.001).",
+            rich_help_panel=QUANTIZATION,
+        ),
+    ] = None,
+    monitor: Annotated[
+        bool,
+        typer.Option(help="Report clipped, cut and error of every round, from sums.", rich_help_panel=QUANTIZATION),
+    ] = True,
+    scenario: Annotated[
+        str,
+        typer.Option(
+            help=f"Precision, speed and link losses of the sites: {', '.join(SCENARIOS)}.  --dropout overrides losses."
+        ),
+    ] = DEFAULTS.scenario,
+    drift: Annotated[
+        float, typer.Option(help="Share of a site's examples that move to the next site by the last round, 0 to 1.")
+    ] = DEFAULTS.drift,
     seed: Annotated[int, typer.Option(help="Fixes data, training and drop-outs; never masks, keys or rounding.")] = 0,
     out: Annotated[
         Path | None,
@@ -71,6 +122,15 @@ def demo_command(
         dropout=dropout,
         skew=skew,
         seed=seed,
+        scheme=scheme,
+        updates=updates,
+        downlink_bits=downlink_bits,
+        error_feedback=error_feedback,
+        adaptive_clip=adaptive_clip,
+        adaptive_bits=adaptive_bits,
+        scenario=scenario,
+        drift=drift,
+        monitor=monitor,
     )
     folder = out if out is not None or json else DEFAULT_FOLDER
     if folder is not None:

@@ -183,6 +183,7 @@ def to_json(done: Simulated) -> dict[str, Any]:
         "seed": simulation.seed,
         "uplink_bytes_per_client": _most(record.uplink_bytes),
         "downlink_bytes_per_client": _most(record.downlink_bytes),
+        "monitoring": None if record.monitoring is None else record.monitoring.to_json(),
         "client_seconds": record.median_client_seconds(),
         "server_seconds": record.server_seconds,
         "peak_rss_bytes": done.peak_rss_bytes,
