@@ -6,14 +6,14 @@ Everything that runs rounds (the in-process call, the demo, adapters for FL stac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 import quant
 from protocols import Entropy, LocalProtocolError, Secret, SystemEntropy
-from protocols.pairwise import Accumulator, Client, LocalPolicy, Roster, Server, states
+from protocols.pairwise import Accumulator, Client, LocalPolicy, Relay, Roster, Server, states
 from protocols.pairwise.ledger import Ledger
 from protocols.pairwise.server import Range
 from protocols.pairwise.steps import Outbound, Status
@@ -220,25 +220,35 @@ def encode(
 
 @dataclass(frozen=True)
 class Opened:
-    """The opened sum of a round.
+    """The opened sum of a round. Large vectors are made when asked for, anew each time.
 
     Attributes:
         included: ids of the clients whose updates are in the sum (the survivors, U3).
-        integers: the sum of their grid integers, int64 of shape (encoded_dim,).
+        packed: the sum as it was unmasked, uint64 of shape (lanes,).
+        lanes: how ``packed`` holds the sum of the grid integers.
         total_weight: the sum of their weights; their number in an unweighted round.
         sum: the decoded sum of (weighted) updates, float64 of shape (dim,).
-        mean: the decoded (weighted) mean, float64 of shape (dim,).
         monitoring: what the round tells about its quantization, if it monitors.
         inside: with an adaptive clip, how many of the included had a norm inside of it.
     """
 
     included: tuple[int, ...]
-    integers: NDArray[np.int64]
+    packed: NDArray[np.uint64]
+    lanes: quant.LaneLayout
     total_weight: int
     sum: NDArray[np.float64]
-    mean: NDArray[np.float64]
     monitoring: Monitoring | None = None
     inside: int | None = None
+
+    @property
+    def integers(self) -> NDArray[np.int64]:
+        """The sum of the grid integers, int64 of shape (encoded_dim,)."""
+        return self.lanes.unpack(self.packed)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """The decoded (weighted) mean, float64 of shape (dim,)."""
+        return self.sum / self.total_weight
 
 
 class ServerSession:
@@ -249,6 +259,7 @@ class ServerSession:
         model_hash: 32-byte hash of the model that the sites train.
         roster: identities, against an active server.
         accumulator: where masked inputs are added up; in memory by default.
+        relay: where sealed shares wait to be passed on; in memory by default.
     """
 
     def __init__(
@@ -258,9 +269,10 @@ class ServerSession:
         *,
         roster: Roster | None = None,
         accumulator: Accumulator | None = None,
+        relay: Relay | None = None,
     ) -> None:
         self._config = config
-        self._machine = Server(config.params, model_hash, roster=roster, accumulator=accumulator)
+        self._machine = Server(config.params, model_hash, roster=roster, accumulator=accumulator, relay=relay)
 
     def receive(self, client: int, data: bytes) -> None:
         """Take one frame from ``client``.
@@ -321,17 +333,16 @@ def open_sums(
     Raises:
         quant.InputError: every included weight is zero, so there is no mean; or sums that no such round has.
     """
-    integers = config.lanes.unpack(sums[UPDATE])
-    decoded = config.codec.decode(integers, len(included), public=public, clients=included)
-    if config.weighting is None:
-        total_weight, total, scale = len(included), decoded, 1 / len(included)
-        mean = decoded / len(included)
-    else:
-        total_weight, most = int(sums[WEIGHT][0]), config.weighting.max_weight
-        total, mean = decoded * most, config.weighting.mean(decoded, total_weight)
-        scale = most / total_weight
-    opened = Opened(included, integers, total_weight, total, mean)
+    facts = config.codec.facts
+    decoded = config.codec.decode_packed(sums[UPDATE], config.lanes, len(included), public=public, clients=included)
+    total_weight, most = len(included), 1
+    if config.weighting is not None:
+        total_weight, most = config.weighting.check_total(int(sums[WEIGHT][0])), config.weighting.max_weight
+        decoded *= most
+    seen = inside = None
     if config.monitor:
-        seen = Monitoring.of(sums[MONITOR], config.codec.facts, len(included), mean, scale)
-        opened = replace(opened, monitoring=seen)
-    return opened if config.adaptive_clip is None else replace(opened, inside=int(sums[INSIDE][0]))
+        square = float(np.dot(decoded, decoded)) / total_weight**2
+        seen = Monitoring.of(sums[MONITOR], facts, len(included), square, most / total_weight)
+    if config.adaptive_clip is not None:
+        inside = int(sums[INSIDE][0])
+    return Opened(included, sums[UPDATE], config.lanes, total_weight, decoded, seen, inside)

@@ -20,7 +20,7 @@ from secagg.config import RoundConfig
 from secagg.demo.config import DemoConfig
 from secagg.demo.models import State
 from secagg.demo.training import Consortium, Server, plain_mean
-from secagg.demo.unmasked import Train, unmasked_round
+from secagg.demo.unmasked import Train, same_in_the_clear, unmasked_round
 from secagg.feedback import SiteResidual
 from secagg.record import RoundRecord
 from secagg.session import ClientSession, Contribution, Opened
@@ -37,6 +37,7 @@ class Advanced:
         record: bytes and seconds, none without masks.
         dropouts: site to the phase that it did not complete.
         training_seconds: by site.
+        equal: whether the sum was compared with that in the clear, and equalled it.
     """
 
     config: RoundConfig
@@ -45,6 +46,7 @@ class Advanced:
     record: RoundRecord
     dropouts: Mapping[int, str]
     training_seconds: Mapping[int, float]
+    equal: bool = False
 
 
 class Plain:
@@ -68,15 +70,19 @@ class Secure:
         config: what to run.
         consortium: whose data.
         masked: whether the protocol runs; else the same integers are added in the clear, for sweeps.
+        compare: with masks, also add in the clear, and compare bit for bit.
 
     Attributes:
         model: what the sites were sent last, moved by their updates; see also ``shown``.
         planner: settings of the next round.
     """
 
-    def __init__(self, config: DemoConfig, consortium: Consortium, *, masked: bool = True) -> None:
+    def __init__(
+        self, config: DemoConfig, consortium: Consortium, *, masked: bool = True, compare: bool = False
+    ) -> None:
         self.model = consortium.start
-        self._config, self._consortium, self._masked = config, consortium, masked
+        self._config, self._consortium = config, consortium
+        self._masked, self._compare = masked, compare
         self._layout = quant.Layout.of(self.model)
         self.planner = config.planner(self._layout.dim)
         self._server = Server(config.updates)
@@ -95,8 +101,9 @@ class Secure:
                 return self._consortium.update(site, round_index, received), weights[site]
 
         dropouts, settings = self._config.dropouts(round_index), self.planner
+        equal = False
         if self._masked:
-            opened, record = self._masked_sum(config, data, train, dropouts, stopwatch, view=view)
+            opened, record, equal = self._masked_sum(config, data, train, dropouts, stopwatch, view=view)
         else:
             opened, residuals = unmasked_round(config, train, dropouts, self._residuals)
             record = RoundRecord(config.lanes.width, config.params.threshold, monitoring=opened.monitoring)
@@ -104,7 +111,7 @@ class Secure:
         self.planner = settings.after(len(opened.included), opened.inside, opened.monitoring)
         mean: State = self._layout.unflatten(opened.mean, like=self.model)
         self.model = self._server.apply(received, mean)
-        return Advanced(config, settings, opened, record, dropouts, stopwatch.trained)
+        return Advanced(config, settings, opened, record, dropouts, stopwatch.trained, equal)
 
     def _masked_sum(
         self,
@@ -115,13 +122,17 @@ class Secure:
         stopwatch: "Stopwatch",
         *,
         view: bool,
-    ) -> tuple[Opened, RoundRecord]:
+    ) -> tuple[Opened, RoundRecord, bool]:
         """Add up through the protocol."""
+        kept: dict[int, Contribution] = {}
 
         def contribute(site: int, session: ClientSession) -> Contribution:
             update, weight = train(site)
             with stopwatch.encoding(site):
-                return session.prepare(update, weight)
+                contribution = session.prepare(update, weight)
+            if self._compare:
+                kept[site] = contribution
+            return contribution
 
         opened, attempt = run_attempts(
             config, hash_of(data), contribute, dropouts=dropouts, view=view, residuals=self._residuals
@@ -129,7 +140,8 @@ class Secure:
         self._residuals = attempt.residuals if config.error_feedback else None
         attempt.record.client_seconds["encoding"] = stopwatch.encoded
         attempt.record.model_bytes = dict.fromkeys(attempt.record.uplink_bytes["advertise-keys"], len(data))
-        return opened, attempt.record
+        equal = self._compare and same_in_the_clear(config, opened, kept, attempt.public)
+        return opened, attempt.record, equal
 
     @property
     def shown(self) -> State:
