@@ -12,11 +12,13 @@ import quant
 from protocols import Secret
 from protocols.pairwise import LocalPolicy
 from protocols.pairwise.params import NO_ROSTER
+from quant.robust import GroupCost
 from secagg.attempts import run_attempts
 from secagg.broadcast import hash_of
 from secagg.config import RoundConfig
 from secagg.errors import UsageError
 from secagg.feedback import SiteResidual
+from secagg.grouped import GroupedRound, GroupSum, run_groups
 from secagg.inprocess import Observer, roster_of
 from secagg.record import RoundRecord
 from secagg.session import ClientSession, Contribution
@@ -37,6 +39,8 @@ class Aggregate:
         record: bytes, seconds, exactness, monitoring, and what the server saw.
         residuals: with error feedback, what every client keeps for the next round.
         inside: with an adaptive clip, how many of the included had a norm inside of it.
+        groups: with groups, what each of them gave.
+        cost: with groups, what they cost in privacy: the smallest sum that the server saw, the factor on noise.
     """
 
     value: Any
@@ -45,6 +49,8 @@ class Aggregate:
     record: RoundRecord
     residuals: dict[int, SiteResidual] = field(default_factory=dict)
     inside: int | None = None
+    groups: tuple[GroupSum, ...] = ()
+    cost: GroupCost | None = None
 
 
 def aggregate(
@@ -73,6 +79,9 @@ def aggregate(
     adaptive_clip: quant.AdaptiveClip | None = None,
     residuals: Mapping[int, SiteResidual] | None = None,
     devices: Mapping[int, int] | None = None,
+    groups: int | None = None,
+    combine: Literal["median", "trimmed"] = "median",
+    trim: int = 1,
 ) -> Aggregate:
     """Add up updates so that the (in-process) server sees only the sum.
 
@@ -108,6 +117,11 @@ def aggregate(
         adaptive_clip: the L2 clip and how it moves; the next one is ``adaptive_clip.update(inside, len(included))``.
         residuals: error feedback: what every client kept of the last round; ``{}`` in the first.
         devices: client -> shift, for those whose step is 2^shift steps of the grid.
+        groups: robust averaging: deal the sites into so many groups, sum each securely, and combine their means. The
+            server then sees sums of a group, not of all; see ``Aggregate.cost``. Set ``clip`` in ``quantization``, too:
+            it bounds what a site with bad data can do in its group.
+        combine: ``"median"`` (stands fewer than half of the groups being bad) or ``"trimmed"`` mean, by coordinate.
+        trim: how many of the least and of the largest values ``"trimmed"`` drops.
 
     Raises:
         UsageError: no updates, or weights that do not fit them.
@@ -147,6 +161,21 @@ def aggregate(
             return session.prepare(_resolve(by_client[client]), weight)
 
     bound = model_hash if model is None else hash_of(model)
+    if groups is not None:
+        if reduce != "mean" or adaptive_clip is not None or view or identities is not None or witness is not None:
+            raise UsageError("groups are combined to a mean, without adaptive clip, view, identities or witness")
+        grouped = run_groups(
+            config,
+            bound,
+            contribute,
+            quant.GroupedMean(groups, combine, trim),
+            dropouts=dropouts,
+            policy=policy,
+            workers=workers,
+            observe=observe,
+            residuals=residuals,
+        )
+        return _of_groups(config, grouped, first, dropouts)
     opened, attempt = run_attempts(
         config,
         bound,
@@ -166,6 +195,21 @@ def aggregate(
     vector = opened.mean if reduce == "mean" else opened.sum
     value = config.layout.unflatten(vector, like=first)
     return Aggregate(value, opened.included, dict(dropouts or {}), attempt.record, attempt.residuals, opened.inside)
+
+
+def _of_groups(
+    config: RoundConfig, grouped: GroupedRound, like: quant.Update, dropouts: Mapping[int, str] | None
+) -> Aggregate:
+    included = tuple(sorted(client for group in grouped.groups for client in group.included))
+    return Aggregate(
+        config.layout.unflatten(grouped.mean, like=like),
+        included,
+        dict(dropouts or {}),
+        grouped.record,
+        grouped.residuals,
+        groups=grouped.groups,
+        cost=grouped.cost,
+    )
 
 
 def _numbered(

@@ -80,21 +80,18 @@ class Monitoring:
     relative_error: float | None
 
     @classmethod
-    def of(
-        cls, sums: NDArray[np.uint64], facts: CodecFacts, clients: int, mean: NDArray[np.float64], scale: float
-    ) -> Monitoring:
+    def of(cls, sums: NDArray[np.uint64], facts: CodecFacts, clients: int, square: float, scale: float) -> Monitoring:
         """Read the opened sums of a round.
 
         Args:
             sums: uint64 of shape (3,).
             facts: of the round's codec.
             clients: sites in the sum.
-            mean: the decoded (weighted) mean, shape (dim,).
+            square: squared Euclidean norm of the decoded (weighted) mean.
             scale: factor from the decoded sum to the mean.
         """
         clipped, saturated, fixed = (int(value) for value in sums)
         error = fixed / (1 << FRACTION_BITS) * facts.encoded_dim * facts.step**2 * scale**2
-        square = float(np.dot(mean, mean))
         return cls(
             clients,
             clipped / clients,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secagg.monitoring import Monitoring
+
+_Key = TypeVar("_Key", int, str)
+_Count = TypeVar("_Count", int, float)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,23 @@ class RoundRecord:
         messages = sum(by_client.get(client, 0) for by_client in self.downlink_bytes.values())
         return messages + self.model_bytes.get(client, 0)
 
+    def add(self, other: RoundRecord) -> None:
+        """Add the bytes and seconds of another round of the same clients, or of others, to this one's."""
+        for mine, theirs in ((self.uplink_bytes, other.uplink_bytes), (self.downlink_bytes, other.downlink_bytes)):
+            for phase, counted in theirs.items():
+                _add(mine.setdefault(phase, {}), counted)
+        for phase, spent in other.client_seconds.items():
+            _add(self.client_seconds.setdefault(phase, {}), spent)
+        _add(self.server_seconds, other.server_seconds)
+        self.exact = self.exact and other.exact
+        self.saturated += other.saturated
+        self.attempts = max(self.attempts, other.attempts)
+
     def median_client_seconds(self) -> dict[str, float]:
         """Return the median over clients, by phase."""
         return {phase: statistics.median(times.values()) for phase, times in self.client_seconds.items() if times}
+
+
+def _add(mine: dict[_Key, _Count], more: Mapping[_Key, _Count]) -> None:
+    for key, count in more.items():
+        mine[key] = mine.get(key, 0) + count

@@ -254,8 +254,9 @@ class Opened:
         if not self.config.monitor:
             return None
         scale = 1 if self.config.weighting is None else self.config.weighting.max_weight
-        figures, count = self.vectors[MONITOR], len(self.included)
-        return Monitoring.of(figures, self.config.codec.facts, count, self.mean, scale / self.total_weight)
+        square = float(np.dot(self.sum, self.sum)) / self.total_weight**2
+        facts, count = self.config.codec.facts, len(self.included)
+        return Monitoring.of(self.vectors[MONITOR], facts, count, square, scale / self.total_weight)
 
     @property
     def inside(self) -> int | None:

@@ -15,12 +15,15 @@ from secagg.demo.output import check_writable, staged, write_whole
 from secagg.demo.result import DemoResult, to_json
 from secagg.demo.scenarios import SCENARIOS
 from secagg.demo.schemes import SCHEMES
+from secagg.demo.sweep_command import check_axis, sweep_command
 from secagg.errors import UsageError
 from secagg.transcript import Transcript
 
 DEFAULT_FOLDER = Path("secagg-demo")
 DEFAULTS = DemoConfig()
 QUANTIZATION = "Quantization"
+SWEEP = "Sweep"
+DEFAULT_REPEATS = 3
 QUICK_ROUNDS = 8
 TRANSCRIPT = "transcript.jsonl"
 
@@ -94,6 +97,23 @@ def demo_command(
             help=f"Precision, speed and link losses of the sites: {', '.join(SCENARIOS)}.  --dropout overrides losses."
         ),
     ] = DEFAULTS.scenario,
+    coarser: Annotated[
+        int,
+        typer.Option(
+            help="Half of the hospitals round so many bits more coarsely, on a sub-grid.", rich_help_panel=QUANTIZATION
+        ),
+    ] = 0,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            help="Accuracy over a range instead of one run: bits (by scheme), skew, sites or mixed (precision).  "
+            "Sums without masks; one point is checked through the protocol.",
+            rich_help_panel=SWEEP,
+        ),
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(help="Seeds of a sweep, from --seed on.", rich_help_panel=SWEEP, min=1)
+    ] = DEFAULT_REPEATS,
     drift: Annotated[
         float, typer.Option(help="Share of a site's examples that move to the next site by the last round, 0 to 1.")
     ] = DEFAULTS.drift,
@@ -131,11 +151,17 @@ def demo_command(
         scenario=scenario,
         drift=drift,
         monitor=monitor,
+        coarser=coarser,
     )
+    if sweep is not None:
+        check_axis(sweep)
     folder = out if out is not None or json else DEFAULT_FOLDER
     if folder is not None:
         check_writable(folder)
     _check_installed()
+    if sweep is not None:
+        sweep_command(sweep, config, repeats, folder, json=json)
+        return
     with staged(folder, TRANSCRIPT) as path:
         result = _run(config, path, quiet=json)
     if folder is not None:

@@ -79,6 +79,7 @@ class DemoConfig:
         scenario: one of `scenarios.SCENARIOS`: precision, speed and link losses of the sites.
         drift: share of a site's examples that have moved on to the next site by the last round, 0 .. 1.
         monitor: report clipped, saturated and error of every round, from sums.
+        coarser: half of the hospitals round so many bits more coarsely; 0 for none.
 
     Raises:
         UsageError: a choice that cannot work, with the ones that do.
@@ -102,6 +103,7 @@ class DemoConfig:
     scenario: str = "hospitals"
     drift: float = 0.0
     monitor: bool = True
+    coarser: int = 0
 
     def __post_init__(self) -> None:
         """Refuse at construction."""
@@ -121,6 +123,7 @@ class DemoConfig:
         self._check_dropout()
         schemes.check_scheme(self.scheme)
         scenarios.check_scenario(self.scenario, self.sites)
+        scenarios.check_coarser(self.scenario, self.sites, self.coarser)
         check_bits(self.downlink_bits)
         if self.updates not in UPDATES:
             raise UsageError(f"unknown updates {self.updates!r}: choose one of {', '.join(UPDATES)}")
@@ -136,7 +139,7 @@ class DemoConfig:
         if self.adaptive_clip is not None and self.range is not None:
             raise UsageError("with an adaptive clip the range follows from the clip: leave --range out")
         if self.most_shift and "dither" in self.scheme:
-            raise UsageError(f"devices of different precision ({self.scenario}) cannot dither: choose stochastic")
+            raise UsageError("devices of different precision cannot dither: choose stochastic")
         for bits in (self.bits, *(bits for _, bits in planner.stages.stages)) if planner.stages else (self.bits,):
             nesting_levels(bits, max(self.most_shift, 1))
 
@@ -166,12 +169,12 @@ class DemoConfig:
     @property
     def devices(self) -> Mapping[int, scenarios.Device]:
         """The kind of every site."""
-        return scenarios.kinds(self.scenario, self.sites)
+        return scenarios.kinds(self.scenario, self.sites, self.coarser)
 
     @property
     def most_shift(self) -> int:
         """How many bits the coarsest device is coarser than the finest."""
-        return max(device.shift for device in scenarios.SCENARIOS[self.scenario])
+        return max(device.shift for device in self.devices.values())
 
     def planner(self, dim: int) -> RoundPlanner:
         """Give the settings of the first round; each round's sums give those of the next."""

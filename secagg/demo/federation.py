@@ -7,11 +7,14 @@ every setting.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from time import perf_counter
 
 import torch
 
 import quant
+from protocols.pairwise import LocalPolicy
 from quant.vectors import FloatVector
 from secagg.adaptive import RoundPlanner
 from secagg.attempts import run_attempts
@@ -20,10 +23,20 @@ from secagg.config import RoundConfig
 from secagg.demo.config import DemoConfig
 from secagg.demo.models import State
 from secagg.demo.training import Consortium, Server, plain_mean
-from secagg.demo.unmasked import Train, unmasked_round
+from secagg.demo.unmasked import Train, same_in_the_clear, unmasked_round
 from secagg.feedback import SiteResidual
+from secagg.inprocess import simulated_identities
 from secagg.record import RoundRecord
 from secagg.session import ClientSession, Contribution, Opened
+from secagg.transcript.chain import Transcript, study_record
+from secagg.witness import StudyWitness
+
+FACTS = {
+    "purpose": "A demonstration: hospitals that exist in this process only train a classifier together.",
+    "data": "A public data set of scikit-learn, split over the sites; no patient's record leaves its site.",
+    "recipients": "The coordinator and every site receive the sum of each round, and with it the trained model.",
+    "retention": "Round keys live as long as the process; this transcript stays until somebody deletes it.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,7 @@ class Advanced:
         record: bytes and seconds, none without masks.
         dropouts: site to the phase that it did not complete.
         training_seconds: by site.
+        equal: whether the sum was compared with that in the clear, and equalled it.
     """
 
     config: RoundConfig
@@ -45,6 +59,7 @@ class Advanced:
     record: RoundRecord
     dropouts: Mapping[int, str]
     training_seconds: Mapping[int, float]
+    equal: bool = False
 
 
 class Plain:
@@ -68,23 +83,39 @@ class Secure:
         config: what to run.
         consortium: whose data.
         masked: whether the protocol runs; else the same integers are added in the clear, for sweeps.
+        compare: with masks, also add in the clear, and compare bit for bit.
+        transcript: with masks, keeps the evidence for an auditor.
 
     Attributes:
         model: what the sites were sent last, moved by their updates; see also ``shown``.
         planner: settings of the next round.
     """
 
-    def __init__(self, config: DemoConfig, consortium: Consortium, *, masked: bool = True) -> None:
+    def __init__(
+        self,
+        config: DemoConfig,
+        consortium: Consortium,
+        *,
+        masked: bool = True,
+        compare: bool = False,
+        transcript: Transcript | None = None,
+    ) -> None:
         self.model = consortium.start
-        self._config, self._consortium, self._masked = config, consortium, masked
+        self._config, self._consortium = config, consortium
+        self._masked, self._compare = masked, compare
+        self._identities, self._roster = simulated_identities(consortium.sites)
+        self._witness = None if transcript is None else StudyWitness(transcript, self._identities)
+        if transcript is not None:
+            policy = LocalPolicy(adversary="active", roster=self._roster)
+            transcript.append(study_record(_study(config), f"secagg {version('secagg')}", policy, FACTS))
         self._layout = quant.Layout.of(self.model)
         self.planner = config.planner(self._layout.dim)
         self._server = Server(config.updates)
         self._downlink = Downlink.start(self._layout, config.downlink_bits)
         self._residuals: Mapping[int, SiteResidual] | None = {} if config.error_feedback else None
 
-    def advance(self, round_index: int, *, view: bool = False) -> Advanced:
-        """Run one round."""
+    def advance(self, round_index: int, *, last: bool = False) -> Advanced:
+        """Run one round; of the last, the record keeps a view and the transcript the masked inputs."""
         data, self._downlink = self._downlink.send(self.model)
         received = self._state(read(data, self._layout, self._config.downlink_bits))
         config = self._round_config(round_index)
@@ -95,8 +126,9 @@ class Secure:
                 return self._consortium.update(site, round_index, received), weights[site]
 
         dropouts, settings = self._config.dropouts(round_index), self.planner
+        equal = False
         if self._masked:
-            opened, record = self._masked_sum(config, data, train, dropouts, stopwatch, view=view)
+            opened, record, equal = self._masked_sum(config, data, train, dropouts, stopwatch, last=last)
         else:
             opened, residuals = unmasked_round(config, train, dropouts, self._residuals)
             record = RoundRecord(config.lanes.width, config.params.threshold, monitoring=opened.monitoring)
@@ -104,7 +136,7 @@ class Secure:
         self.planner = settings.after(len(opened.included), opened.inside, opened.monitoring)
         mean: State = self._layout.unflatten(opened.mean, like=self.model)
         self.model = self._server.apply(received, mean)
-        return Advanced(config, settings, opened, record, dropouts, stopwatch.trained)
+        return Advanced(config, settings, opened, record, dropouts, stopwatch.trained, equal)
 
     def _masked_sum(
         self,
@@ -114,22 +146,35 @@ class Secure:
         dropouts: Mapping[int, str],
         stopwatch: "Stopwatch",
         *,
-        view: bool,
-    ) -> tuple[Opened, RoundRecord]:
+        last: bool,
+    ) -> tuple[Opened, RoundRecord, bool]:
         """Add up through the protocol."""
+        kept: dict[int, Contribution] = {}
 
         def contribute(site: int, session: ClientSession) -> Contribution:
             update, weight = train(site)
             with stopwatch.encoding(site):
-                return session.prepare(update, weight)
+                contribution = session.prepare(update, weight)
+            if self._compare:
+                kept[site] = contribution
+            return contribution
 
         opened, attempt = run_attempts(
-            config, hash_of(data), contribute, dropouts=dropouts, view=view, residuals=self._residuals
+            config,
+            hash_of(data),
+            contribute,
+            dropouts=dropouts,
+            identities=self._identities,
+            roster=self._roster,
+            view=last,
+            residuals=self._residuals,
+            witness=None if self._witness is None else partial(self._witness.round, model_hash=hash_of(data), keep=last),
         )
         self._residuals = attempt.residuals if config.error_feedback else None
         attempt.record.client_seconds["encoding"] = stopwatch.encoded
         attempt.record.model_bytes = dict.fromkeys(attempt.record.uplink_bytes["advertise-keys"], len(data))
-        return opened, attempt.record
+        equal = self._compare and same_in_the_clear(config, opened, kept, attempt.public)
+        return opened, attempt.record, equal
 
     @property
     def shown(self) -> State:
@@ -145,8 +190,10 @@ class Secure:
             quantization=config.quantization(round_index, self.planner, self._layout.dim),
             max_weight=self._consortium.weight_bound,
             threshold=config.threshold,
-            study=f"demo {config.dataset}",
+            study=_study(config),
             round_index=round_index,
+            adversary="active",
+            roster=self._roster.hash(),
             monitor=config.monitor,
             adaptive_clip=self.planner.clip,
             error_feedback=config.error_feedback,
@@ -158,6 +205,10 @@ class Secure:
         """Give a flat vector in the shapes of the model, float32."""
         found: State = self._layout.unflatten(vector, like=self.model)
         return {name: tensor.to(torch.float32) for name, tensor in found.items()}
+
+
+def _study(config: DemoConfig) -> str:
+    return f"demo {config.dataset}"
 
 
 class Stopwatch:

@@ -5,7 +5,7 @@ devices would fare, seen from this machine.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,8 +63,27 @@ def check_scenario(name: str, sites: int) -> None:
                 )
 
 
-def kinds(name: str, sites: int) -> dict[int, Device]:
-    """Give the kind of every site, by id from 1."""
+def check_coarser(name: str, sites: int, coarser: int) -> None:
+    """Refuse a cohort of which half cannot be coarser.
+
+    Raises:
+        UsageError: a scenario that has its own precisions, or too few sites to share one.
+    """
+    if coarser and len(SCENARIOS[name]) > 1:
+        raise UsageError(f"{name} has precisions of its own: leave --coarser out")
+    if coarser and sites < 2 * LEAST_GROUP:
+        raise UsageError(
+            f"{sites} sites are too few for two precisions: at least {LEAST_GROUP} must share one, so that it tells "
+            "nobody apart"
+        )
+
+
+def kinds(name: str, sites: int, coarser: int = 0) -> dict[int, Device]:
+    """Give the kind of every site, by id from 1; ``coarser`` bits fewer for the second half."""
+    if coarser:
+        (device,) = SCENARIOS[name]
+        other = replace(device, name=f"{device.name}, {coarser} bits coarser", shift=coarser)
+        return {site: device if site <= sites // 2 else other for site in range(1, sites + 1)}
     ends = np.round(np.cumsum([device.share for device in SCENARIOS[name]]) * sites).astype(int)
     return {site: SCENARIOS[name][int(np.searchsorted(ends, site))] for site in range(1, sites + 1)}
 

@@ -1,7 +1,7 @@
 """A round without masks, for sweeps over many settings: the same integers, added in the clear.
 
 Encoding, sum and decoding are the very functions that a real round runs, so the result is that of a real round with
-the same coins, bit for bit; ``checked_round`` shows it. Nothing is hidden here, and whatever uses it says so.
+the same coins, bit for bit; ``same_in_the_clear`` compares them. Nothing is hidden here, and whatever uses it says so.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,25 +11,28 @@ from numpy.typing import NDArray
 
 import quant
 from protocols import SystemEntropy
-from secagg.attempts import run_attempts
 from secagg.config import RoundConfig
 from secagg.errors import RoundRefused
 from secagg.feedback import SiteResidual
-from secagg.inprocess import InProcessRound
 from secagg.public import JointRandomness
-from secagg.session import ClientSession, Contribution, Opened, encode, open_sums
+from secagg.session import Contribution, Opened, encode, open_sums
 
 Train = Callable[[int], tuple[quant.Update, int]]
 """Gives a site's update and weight."""
 
 
-def included_of(config: RoundConfig, dropouts: Mapping[int, str]) -> tuple[int, ...]:
-    """Give who is in the sum: everybody but those that vanish before their input is in.
+def included_by(sites: int, dropouts: Mapping[int, str]) -> tuple[int, ...]:
+    """Give who is in the sum: everybody but those that vanish before their input is in."""
+    return tuple(site for site in range(1, sites + 1) if dropouts.get(site, "unmasking") == "unmasking")
+
+
+def _included(config: RoundConfig, dropouts: Mapping[int, str]) -> tuple[int, ...]:
+    """Give who is in the sum.
 
     Raises:
         RoundRefused: fewer than the threshold.
     """
-    left = tuple(client for client in config.clients if dropouts.get(client, "unmasking") == "unmasking")
+    left = included_by(len(config.clients), dropouts)
     if len(left) < config.params.least_survivors:
         raise RoundRefused(f"{len(left)} sites are in the sum, {config.params.least_survivors} are needed")
     return left
@@ -53,7 +56,7 @@ def unmasked_round(
     entropy = SystemEntropy()
     public = JointRandomness(config.params.cipher_suite, entropy.take(32, "joint-seed"))
     kept, contributions = dict(residuals or {}), {}
-    for client in included_of(config, dropouts):
+    for client in _included(config, dropouts):
         update, weight = train(client)
         residual = SiteResidual.checked(kept.get(client), config.codec) if config.error_feedback else None
         contribution = encode(config, update, weight, entropy, public=public, client=client, residual=residual)
@@ -63,26 +66,17 @@ def unmasked_round(
     return add_up(config, contributions, public), kept
 
 
-def checked_round(
-    config: RoundConfig, model_hash: bytes, train: Train, dropouts: Mapping[int, str]
-) -> tuple[Opened, InProcessRound, bool]:
-    """Run a round through the protocol, and say whether its sum in the clear is equal bit for bit.
-
-    Returns:
-        The opened sum, the round, and whether mean, integers, weight and monitoring equal those of ``add_up``.
-    """
-    contributions: dict[int, Contribution] = {}
-
-    def contribute(client: int, session: ClientSession) -> Contribution:
-        contributions[client] = session.prepare(*train(client))
-        return contributions[client]
-
-    opened, attempt = run_attempts(config, model_hash, contribute, dropouts=dropouts)
-    clear = add_up(config, {client: contributions[client] for client in opened.included}, attempt.public)
-    equal = (
+def same_in_the_clear(
+    config: RoundConfig,
+    opened: Opened,
+    contributions: Mapping[int, Contribution],
+    public: quant.PublicRandomness,
+) -> bool:
+    """Tell whether what a round opened equals what ``add_up`` gives of the same inputs, bit for bit."""
+    clear = add_up(config, {client: contributions[client] for client in opened.included}, public)
+    return (
         np.array_equal(opened.integers, clear.integers)
         and opened.mean.tobytes() == clear.mean.tobytes()
-        and opened.total_weight == clear.total_weight
+        and (opened.total_weight, opened.inside) == (clear.total_weight, clear.inside)
         and opened.monitoring == clear.monitoring
     )
-    return opened, attempt, equal
