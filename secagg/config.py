@@ -25,6 +25,12 @@ UPDATE = "update"
 WEIGHT = "weight"
 """Name of the masked vector that holds a site's weight, in a weighted round."""
 
+COUNTERS = "counters"
+"""Name of the masked vector that holds a site's counters, in a round that counts."""
+
+MAX_COUNT = 1 << 40
+"""Largest value of one site's counter: the sum over all clients of a round stays far below 2^64."""
+
 
 @dataclass(frozen=True)
 class RoundConfig:
@@ -46,6 +52,8 @@ class RoundConfig:
         tolerated_dropouts: how many clients may vanish under ``"secagg+"``; ``None`` for 5 % of them, rounded up.
         attempt_limit: attempts at one round that the clients allow.
         joint_randomness: make a random seed together even if the quantization needs none.
+        counters: names of whole numbers, such as right answers on validation data, that are summed exactly beside the
+            update.
 
     Raises:
         UsageError: no clients, or ids that are not distinct.
@@ -68,6 +76,7 @@ class RoundConfig:
     tolerated_dropouts: int | None = None
     attempt_limit: int = 4
     joint_randomness: bool = False
+    counters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse at construction: build everything once."""
@@ -100,6 +109,8 @@ class RoundConfig:
         if self.max_weight is not None:
             bits = quant.field_width(self.max_weight + 1, len(self.clients))
             vectors.append(VectorSpec(WEIGHT, 1, 1 << bits))
+        if self.counters:
+            vectors.append(VectorSpec(COUNTERS, len(self.counters), 1 << 64))
         threshold, degree, least = self._graph()
         return RoundParams(
             study=self.study,
@@ -140,11 +151,13 @@ class RoundConfig:
     @cached_property
     def task(self) -> bytes:
         """SHA-256 of the canonical JSON of layout, quantization, weighting and lane layout."""
-        described = {
+        described: dict[str, object] = {
             "layout": self.layout.config(),
             "quantization": self.codec.config(),
             "max_weight": self.max_weight,
             "field_width": self.lanes.width,
         }
+        if self.counters:
+            described["counters"] = list(self.counters)
         text = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).digest()

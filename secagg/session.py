@@ -5,19 +5,19 @@ Everything that runs rounds (the in-process call, the demo, adapters for FL stac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 import quant
 from protocols import Entropy, LocalProtocolError, Secret, SystemEntropy
-from protocols.pairwise import Accumulator, Client, LocalPolicy, Roster, Server
+from protocols.pairwise import Accumulator, Client, Ledger, LocalPolicy, Roster, Server, states
 from protocols.pairwise.server import Range
 from protocols.pairwise.steps import Outbound, Status
 from protocols.primitives.prg import AesCtrStream
-from secagg.config import UPDATE, WEIGHT, RoundConfig
+from secagg.config import COUNTERS, MAX_COUNT, UPDATE, WEIGHT, RoundConfig
 from secagg.errors import UsageError
 from secagg.public import JointRandomness
 
@@ -48,6 +48,8 @@ class ClientSession:
         client: this site's id.
         policy: what this site insists on, whatever the server proposes.
         identity: 32-byte Ed25519 secret of the roster identity, against an active server.
+        ledger: what this site remembers from round to round; of this round only by default.
+        data_version: the site's own name for the state of its data.
         entropy: the operating system's unless a test hands in its own.
 
     Raises:
@@ -61,12 +63,54 @@ class ClientSession:
         *,
         policy: LocalPolicy | None = None,
         identity: Secret | None = None,
+        ledger: Ledger | None = None,
+        data_version: str = "",
         entropy: Entropy | None = None,
     ) -> None:
         self._config = config
         self._client = client
         self._entropy = entropy or SystemEntropy()
-        self._machine = Client(config.params, policy or LocalPolicy(), client, identity=identity, entropy=self._entropy)
+        self._machine = Client(
+            config.params,
+            policy or LocalPolicy(),
+            client,
+            identity=identity,
+            ledger=ledger,
+            data_version=data_version,
+            entropy=self._entropy,
+        )
+
+    def snapshot(self) -> bytes:
+        """Encode the present state, secrets included, for this site's own disk."""
+        return self._machine.snapshot()
+
+    @classmethod
+    def restore(
+        cls,
+        config: RoundConfig,
+        client: int,
+        data: bytes,
+        *,
+        ledger: Ledger | None = None,
+        data_version: str = "",
+        entropy: Entropy | None = None,
+    ) -> ClientSession:
+        """Continue from a snapshot, with the ledger as it is now, not as it was then.
+
+        Raises:
+            protocols.LocalProtocolError: not the snapshot of a client.
+        """
+        session = cls.__new__(cls)
+        session._config = config
+        session._client = client
+        session._entropy = entropy or SystemEntropy()
+        session._machine = Client.restore(data, ledger=ledger, data_version=data_version, entropy=session._entropy)
+        return session
+
+    @property
+    def over(self) -> bool:
+        """Whether this site has nothing more to say in the round: it answered, or the round was aborted."""
+        return isinstance(self._machine.state, states.Completed | states.Aborted)
 
     def start(self) -> bytes:
         """Return the first frame for the server."""
@@ -86,7 +130,9 @@ class ClientSession:
         """Whether the round waits for this site's update."""
         return self._machine.wants_input
 
-    def prepare(self, update: quant.Update, weight: int | None = None) -> Contribution:
+    def prepare(
+        self, update: quant.Update, weight: int | None = None, counters: Mapping[str, int] | None = None
+    ) -> Contribution:
         """Put an update on the grid; see ``submit``, which also masks it.
 
         Raises:
@@ -97,7 +143,10 @@ class ClientSession:
             if not self.wants_input:
                 raise LocalProtocolError("this quantization needs the joint seed: wait until the round wants input")
             public = JointRandomness(self._config.params.cipher_suite, self._machine.joint_seed)
-        return encode(self._config, update, weight, self._entropy, public=public, client=self._client)
+        contribution = encode(self._config, update, weight, self._entropy, public=public, client=self._client)
+        if self._config.counters or counters:
+            contribution.vectors[COUNTERS] = count(self._config, counters or {})
+        return contribution
 
     def submit(
         self, update: quant.Update | Contribution, model_hash: bytes, weight: int | None = None
@@ -151,6 +200,20 @@ def encode(
     return Contribution(integers, config.codec.saturated(flat, public=public), vectors)
 
 
+def count(config: RoundConfig, counters: Mapping[str, int]) -> NDArray[np.uint64]:
+    """Put the round's counters in order: uint64 of shape (counters,).
+
+    Raises:
+        secagg.UsageError: other names than the round's, or a value that is not a whole number from 0 to ``MAX_COUNT``.
+    """
+    if set(counters) != set(config.counters):
+        raise UsageError(f"this round counts {', '.join(config.counters) or 'nothing'}, not {', '.join(counters)}")
+    for name, value in counters.items():
+        if not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
+            raise UsageError(f"counter {name!r} is a whole number from 0 to {MAX_COUNT}, not {value!r}")
+    return np.array([counters[name] for name in config.counters], dtype=np.uint64)
+
+
 @dataclass(frozen=True)
 class Opened:
     """The opened sum of a round.
@@ -161,6 +224,7 @@ class Opened:
         total_weight: the sum of their weights; their number in an unweighted round.
         sum: the decoded sum of (weighted) updates, float64 of shape (dim,).
         mean: the decoded (weighted) mean, float64 of shape (dim,).
+        counters: the exact sums of the round's counters, by name.
     """
 
     included: tuple[int, ...]
@@ -168,6 +232,7 @@ class Opened:
     total_weight: int
     sum: NDArray[np.float64]
     mean: NDArray[np.float64]
+    counters: Mapping[str, int] = field(default_factory=dict)
 
 
 class ServerSession:
@@ -235,8 +300,9 @@ class ServerSession:
         integers = config.lanes.unpack(sums[UPDATE])
         public = JointRandomness(config.params.cipher_suite, self._machine.joint_seed)
         decoded = config.codec.decode(integers, len(included), public=public, clients=included)
+        counters = dict(zip(config.counters, map(int, sums.get(COUNTERS, ())), strict=True))
         if config.weighting is None:
-            return Opened(included, integers, len(included), decoded, decoded / len(included))
+            return Opened(included, integers, len(included), decoded, decoded / len(included), counters)
         total_weight = int(sums[WEIGHT][0])
         mean = config.weighting.mean(decoded, total_weight)
-        return Opened(included, integers, total_weight, decoded * config.weighting.max_weight, mean)
+        return Opened(included, integers, total_weight, decoded * config.weighting.max_weight, mean, counters)
