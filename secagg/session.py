@@ -207,7 +207,7 @@ def count(config: RoundConfig, counters: Mapping[str, int]) -> NDArray[np.uint64
         secagg.UsageError: other names than the round's, or a value that is not a whole number from 0 to ``MAX_COUNT``.
     """
     if set(counters) != set(config.counters):
-        raise UsageError(f"this round counts {', '.join(config.counters) or 'nothing'}, not {', '.join(counters)}")
+        raise UsageError(f"this round counts {list(config.counters)}, not {list(counters)}")
     for name, value in counters.items():
         if not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
             raise UsageError(f"counter {name!r} is a whole number from 0 to {MAX_COUNT}, not {value!r}")
