@@ -209,7 +209,7 @@ def count(config: RoundConfig, counters: Mapping[str, int]) -> NDArray[np.uint64
     if set(counters) != set(config.counters):
         raise UsageError(f"this round counts {list(config.counters)}, not {list(counters)}")
     for name, value in counters.items():
-        if not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
+        if type(value) is not int or not 0 <= value <= MAX_COUNT:
             raise UsageError(f"counter {name!r} is a whole number from 0 to {MAX_COUNT}, not {value!r}")
     return np.array([counters[name] for name in config.counters], dtype=np.uint64)
 
