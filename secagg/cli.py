@@ -12,6 +12,7 @@ from secagg.bench.command import bench_command
 from secagg.demo.command import demo_command
 from secagg.errors import RoundRefused, UsageError
 from secagg.simulate.command import simulate_command
+from secagg.study.command import keygen_command, study_app
 
 # Usage errors belong to click, which newer versions of typer carry inside instead of depending on it.
 _CLICK_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -26,6 +27,8 @@ app = typer.Typer(
 app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)
 app.command("bench")(bench_command)
+app.add_typer(study_app, name="study")
+app.command("keygen")(keygen_command)
 
 
 @app.callback()
