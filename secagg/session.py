@@ -130,6 +130,12 @@ class ClientSession:
         """Whether the round waits for this site's update."""
         return self._machine.wants_input
 
+    @property
+    def has_sent_input(self) -> bool:
+        """Whether the whole masked input was handed out (or the round is over)."""
+        later = states.ExpectConsistencyCheckRequest | states.ExpectUnmaskingRequest
+        return self.over or isinstance(self._machine.state, later)
+
     def prepare(
         self, update: quant.Update, weight: int | None = None, counters: Mapping[str, int] | None = None
     ) -> Contribution:

@@ -34,7 +34,7 @@ def encode(weights: Mapping[str, Any]) -> bytes:
 
 
 def decode(data: bytes) -> Weights:
-    """Read safetensors bytes.
+    """Read safetensors bytes, names in ascending order (the library gives them in an order of its own each time).
 
     Raises:
         UsageError: they are none.
@@ -43,7 +43,7 @@ def decode(data: bytes) -> Weights:
     from safetensors.numpy import load
 
     try:
-        return dict(load(data))
+        return dict(sorted(load(data).items()))
     except (SafetensorError, TypeError, ValueError, KeyError) as error:
         raise UsageError(f"not a file of weights (safetensors): {error}") from None
 
