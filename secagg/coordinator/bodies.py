@@ -8,7 +8,6 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from anyio import to_thread
 from starlette.requests import Request
 
 from protocols.pairwise import RoundParams
@@ -64,7 +63,7 @@ async def receive_frame(
     try:
         digest = await _spool(request, path, size)
         _compare(digest, head)
-        return await to_thread.run_sync(path.read_bytes), name
+        return await asyncio.to_thread(path.read_bytes), name
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -79,8 +78,8 @@ async def _spool(request: Request, path: Path, size: int) -> bytes:
                 digest.update(part)
                 file.write(part)
             file.flush()
-            await to_thread.run_sync(os.fsync, file.fileno())
-        await to_thread.run_sync(sync_folder, path.parent)
+            await asyncio.to_thread(os.fsync, file.fileno())
+        await asyncio.to_thread(sync_folder, path.parent)
     except OSError as error:
         raise StorageError(f"the coordinator cannot keep a masked input: {error}") from error
     return digest.digest()

@@ -80,7 +80,7 @@ def _serve(
     from secagg.coordinator.engine import Engine
     from secagg.coordinator.gate import Gate
     from secagg.coordinator.lock import StateLock
-    from secagg.coordinator.server import serve
+    from secagg.coordinator.server import make_server
     from secagg.coordinator.store import Store
     from secagg.coordinator.web import Web
     from secagg.transport import logs
@@ -94,8 +94,10 @@ def _serve(
             notes = theme.notes()
             notes.print(f"coordinator of {study.name!r} on {host}:{port}, state in {state}; stop it with Ctrl+C")
             certificate, key = files or (None, None)
-            running = serve(web, host=host, port=port, certificate=certificate, key=key, until_finished=until_finished)
-            asyncio.run(running)
+            server = make_server(
+                web, host=host, port=port, certificate=certificate, key=key, until_finished=until_finished
+            )
+            asyncio.run(server.serve())
             outcome = engine.progress.finished or "stopped; secagg serve goes on from here"
             theme.output().print(f"{outcome}; weights and transcript are in {state}")
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 from types import FrameType
 
@@ -36,17 +37,38 @@ class _PatientOnce(H11Protocol):
 class CoordinatorServer(uvicorn.Server):
     """A server whose long polls end as soon as it is told to stop."""
 
-    def __init__(self, config: uvicorn.Config, web: Web) -> None:
+    def __init__(self, config: uvicorn.Config, web: Web, *, until_finished: bool) -> None:
         super().__init__(config)
-        self._web = web
+        self._web, self._until_finished = web, until_finished
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop gracefully: no new rounds, no waiting polls, journal as it is."""
-        self._web.stop()
+        self.stop()
         super().handle_exit(sig, frame)
 
+    def stop(self) -> None:
+        """Stop as after a signal; from the server's own thread."""
+        self._web.stop()
+        self.should_exit = True
 
-async def serve(
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal, `stop`, or the end of the study."""
+        watcher = asyncio.create_task(self._watch()) if self._until_finished else None
+        await super().serve(sockets)
+        if watcher is not None:
+            watcher.cancel()
+
+    async def _watch(self) -> None:
+        while not self._web.engine.progress.finished:
+            await asyncio.sleep(0.2)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LINGER_SECONDS
+        while loop.time() < until and not self._web.all_told:
+            await asyncio.sleep(0.1)
+        self.stop()
+
+
+def make_server(
     web: Web,
     *,
     host: str,
@@ -55,8 +77,8 @@ async def serve(
     key: Path | None,
     trusted_proxies: str = "127.0.0.1",
     until_finished: bool = False,
-) -> None:
-    """Serve until a signal, or until the study is over.
+) -> CoordinatorServer:
+    """Return the server; ``await`` its ``serve()``.
 
     Args:
         web: the application.
@@ -65,7 +87,7 @@ async def serve(
         certificate: PEM file; without one, a reverse proxy on this machine does the TLS.
         key: PEM file of its key.
         trusted_proxies: addresses whose X-Forwarded-For is believed.
-        until_finished: stop by itself once the study is over and every site has heard of it.
+        until_finished: stop by itself once the study is over and every site has what it needs.
     """
     config = uvicorn.Config(
         web.app,
@@ -85,19 +107,4 @@ async def serve(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    server = CoordinatorServer(config, web)
-    watcher = asyncio.create_task(_stop_when_finished(server, web)) if until_finished else None
-    await server.serve()
-    if watcher is not None:
-        watcher.cancel()
-
-
-async def _stop_when_finished(server: CoordinatorServer, web: Web) -> None:
-    while not web.engine.progress.finished:
-        await asyncio.sleep(0.2)
-    loop = asyncio.get_running_loop()
-    until = loop.time() + LINGER_SECONDS
-    while loop.time() < until and not web.all_told:
-        await asyncio.sleep(0.1)
-    web.stop()
-    server.should_exit = True
+    return CoordinatorServer(config, web, until_finished=until_finished)

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -96,7 +95,7 @@ class Web:
         while True:
             try:
                 async with self._turn:
-                    changed = await to_thread.run_sync(self.engine.tick)
+                    changed = await asyncio.to_thread(self.engine.tick)
                 if changed:
                     self._announce()
             except StorageError as error:
@@ -134,7 +133,7 @@ class Web:
     async def _hello(self, request: Request, head: RequestHead) -> Response:
         hello = messages.decode(await receive_small(request, head), messages.Hello)
         async with self._turn:
-            welcome = await to_thread.run_sync(self.engine.hello, head.site, head.sequence, hello)
+            welcome = await asyncio.to_thread(self.engine.hello, head.site, head.sequence, hello)
         self._announce()
         return _shape(welcome)
 
@@ -196,7 +195,7 @@ class Web:
         try:
             async with self._turn:
                 accept = self.engine.accept
-                taken = await to_thread.run_sync(accept, head.site, cursor, number, head.sequence, frame, file)
+                taken = await asyncio.to_thread(accept, head.site, cursor, number, head.sequence, frame, file)
         finally:
             if file is not None and not taken:
                 (self.engine.store.blobs / file).unlink(missing_ok=True)

@@ -56,7 +56,7 @@ class SiteStore:
         self.folder = folder
         self.models = folder / "models"
         with _complaining("open its state"):
-            self._db = sqlite3.connect(folder / "site.db", isolation_level=None)
+            self._db = sqlite3.connect(folder / "site.db", check_same_thread=False, isolation_level=None)
             (folder / "site.db").chmod(0o600)
             self.models.mkdir(exist_ok=True, mode=0o700)
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
