@@ -48,8 +48,9 @@ class LiveRound:
         self._store = store
         active = config.adversary == "active"
         self._session = ServerSession(config, opening.model, roster=roster if active else None)
-        self._outbound: list[Outbound] = []
-        self._receivers: list[frozenset[int]] = []
+        self._outbound = Outbound()
+        self._receivers: frozenset[int] = frozenset()
+        self._asked = 0
         self._said: dict[tuple[int, int], bytes] = {}
         self.uplink_bytes: dict[int, int] = {}
         self.downlink_bytes: dict[int, int] = {}
@@ -142,19 +143,20 @@ class LiveRound:
         self._advanced(self._session.advance())
 
     def _advanced(self, outbound: Outbound) -> None:
-        self._outbound.append(outbound)
-        self._receivers.append(frozenset(outbound.clients))
+        """Keep the requests of the phase that begins; those of earlier ones are of no use any more."""
+        self._asked += 1
+        self._outbound = outbound
+        self._receivers = frozenset(outbound.clients)
 
     def frame_for(self, site: int, number: int) -> Frame | None:
-        """Return the ``number``-th frame for ``site``, if that phase has begun and the site is still in the round."""
-        if number >= len(self._outbound) or site not in self._receivers[number]:
+        """Return the ``number``-th frame for ``site``, if that phase is on and the site is in it."""
+        if number != self._asked - 1 or site not in self._receivers:
             return None
-        data = self._outbound[number].frame_for(site)
-        return Frame(self.opening.round, self.opening.attempt, number, data)
+        return Frame(self.opening.round, self.opening.attempt, number, self._outbound.frame_for(site))
 
     def went_on_without(self, site: int, number: int) -> bool:
-        """Tell whether a phase has begun for which ``site`` came too late."""
-        return number < len(self._outbound) and site not in self._receivers[number]
+        """Tell whether the round is past what ``site`` has not done yet."""
+        return number < self._asked - 1 or (number == self._asked - 1 and site not in self._receivers)
 
     def has_begun(self, site: int) -> bool:
         """Tell whether ``site`` has sent anything in this attempt."""
