@@ -13,7 +13,7 @@ from secagg.coordinator.command import serve_command
 from secagg.demo.command import demo_command
 from secagg.errors import RoundRefused, UsageError
 from secagg.simulate.command import simulate_command
-from secagg.site.command import join_command
+from secagg.site.command import check_command, join_command, status_command
 from secagg.study.command import keygen_command, study_app
 
 # Usage errors belong to click, which newer versions of typer carry inside instead of depending on it.
@@ -33,6 +33,8 @@ app.add_typer(study_app, name="study")
 app.command("keygen")(keygen_command)
 app.command("serve")(serve_command)
 app.command("join")(join_command)
+app.command("check")(check_command)
+app.command("status")(status_command)
 
 
 @app.callback()

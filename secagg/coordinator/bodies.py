@@ -101,7 +101,8 @@ async def _parts(request: Request, limit: int) -> AsyncIterator[bytes]:
     stream = request.stream()
     while True:
         try:
-            part = await asyncio.wait_for(anext(stream, None), IDLE_SECONDS)
+            async with asyncio.timeout(IDLE_SECONDS):
+                part = await anext(stream, None)
         except TimeoutError:
             raise Refused(408, "the body came too slowly") from None
         if part is None:

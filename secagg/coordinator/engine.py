@@ -52,6 +52,7 @@ class Engine:
         live: the round in progress.
         progress: outcomes so far, and where the study is.
         seen: when each site was last heard of, by ``clock``.
+        version: grows whenever there may be something new for the sites.
         training: how far each site's training is, in this round.
 
     Raises:
@@ -76,6 +77,7 @@ class Engine:
         self.layout = quant.Layout.of(weights.decode(self.initial))
         self.approvals = self._approvals()
         self.progress = self._progress()
+        self.version = 0
         self.since = self.clock()
         self._resume()
 
@@ -149,6 +151,7 @@ class Engine:
             self.store.set_approval(site, msgspec.msgpack.encode(given))
             self.store.set_sequence(site, sequence)
         self.approvals[site] = given
+        self.version += 1
         self.touch(site)
         return Welcome(time.time(), sequence, len(self.approvals))
 
@@ -167,7 +170,8 @@ class Engine:
         if live is None or (live.opening.round, live.opening.attempt) != (cursor.round, cursor.attempt):
             raise LateFrame(f"round {cursor.round}, attempt {cursor.attempt} is not in progress")
         taken = live.accept(site, number, sequence, frame, file)
-        self._settle()
+        if self._settle():
+            self.version += 1
         return taken
 
     def instruction(self, site: int, cursor: Cursor) -> Instruction | None:
@@ -199,13 +203,10 @@ class Engine:
 
     # -- the clock -------------------------------------------------------------------------------------------------
 
-    def tick(self) -> bool:
-        """Do what is due, and tell whether anything changed for the sites."""
-        if self.progress.finished:
-            return False
-        if self.live is None:
-            return self._maybe_begin()
-        return self._settle()
+    def tick(self) -> None:
+        """Do what is due by now."""
+        if not self.progress.finished and (self._maybe_begin() if self.live is None else self._settle()):
+            self.version += 1
 
     def present(self) -> tuple[int, ...]:
         """Members that approved the study and were heard of lately."""
@@ -312,7 +313,7 @@ class Engine:
     def _tidy_models(self) -> None:
         """Name the last and the best weights, and erase others that no later round needs."""
         for name, model in (("last", self.progress.model), ("best", self.progress.best)):
-            weights.write(self.store.models / f"{name}.safetensors", self.model_path(model).read_bytes())
+            weights.name(self.model_path(model), self.store.models / f"{name}.safetensors")
         kept = {self.model_path(model).name for model in (self.progress.model, self.progress.best)}
         kept |= {"initial.safetensors", "last.safetensors", "best.safetensors"}
         for path in self.store.models.iterdir():

@@ -36,6 +36,12 @@ TICK_SECONDS = 0.25
 MAX_POLLS_PER_SITE = 4
 
 
+class LargeFile(FileResponse):
+    """A file in few, large pieces."""
+
+    chunk_size = 1 << 20
+
+
 class Web:
     """Serves one engine.
 
@@ -53,6 +59,7 @@ class Web:
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._polls: dict[int, int] = {}
+        self._version = 0
         self.stopping = False
         self._told: set[int] = set()
         own = [
@@ -95,14 +102,17 @@ class Web:
         while True:
             try:
                 async with self._turn:
-                    changed = await asyncio.to_thread(self.engine.tick)
-                if changed:
-                    self._announce()
+                    await asyncio.to_thread(self.engine.tick)
+                self._announce()
             except StorageError as error:
                 log.error("the disk refuses", extra={"reason": str(error)})
             await asyncio.sleep(TICK_SECONDS)
 
     def _announce(self) -> None:
+        """Wake the long polls, if there may be something new for them."""
+        if self.engine.version == self._version:
+            return
+        self._version = self.engine.version
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -169,7 +179,7 @@ class Web:
         progress = self.engine.progress
         for model in (progress.model, progress.best):
             if text == model.hex():
-                return FileResponse(self.engine.model_path(model), media_type="application/octet-stream")
+                return LargeFile(self.engine.model_path(model), media_type="application/octet-stream")
         raise Refused(404, "there is no model with this hash any more")
 
     async def _progress(self, request: Request, head: RequestHead) -> Response:

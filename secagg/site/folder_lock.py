@@ -1,4 +1,4 @@
-"""One process per site: two would say things twice."""
+"""Where a site's state is, for one process at a time: two would say things twice."""
 
 from __future__ import annotations
 
@@ -31,3 +31,8 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def state_folder(study: Path, site: int, given: Path | None) -> Path:
+    """Where a site's state is: the given folder, or one beside the study file."""
+    return given or study.parent / f"site-{site}-state"

@@ -80,7 +80,7 @@ class SiteRound:
         taking_part = cls(member, offer, weights.decode(model))
         taking_part._trained = taking_part._train(progress)
         store = member.store
-        weights.write(store.models / "round.safetensors", model)
+        (store.models / "round.safetensors").write_bytes(model)
         with store.transaction():
             store.forget_round()
             taking_part._session = ClientSession(
@@ -102,8 +102,10 @@ class SiteRound:
         if state is None or snapshot is None:
             return None
         known = msgspec.msgpack.decode(state, type=RoundState)
-        model = weights.decode((store.models / "round.safetensors").read_bytes())
-        taking_part = cls(member, known.offer, model)
+        model = (store.models / "round.safetensors").read_bytes()
+        if weights.digest(model) != known.offer.model:
+            return None  # the machine lost power before the weights were on disk: the round goes on without this site
+        taking_part = cls(member, known.offer, weights.decode(model))
         taking_part._have = known.have
         taking_part._session = ClientSession.restore(
             taking_part.config, member.site, snapshot, ledger=store, data_version=known.offer.model.hex()

@@ -75,3 +75,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def name(existing: Path, path: Path) -> None:
+    """Give the file ``existing`` another name, in place of what had that name; no byte is copied.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    os.link(existing, part)
+    part.replace(path)
+    sync_folder(path.parent)
