@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+import quant
 from protocols import ParameterError
 from protocols.pairwise import Roster, default_threshold
 from protocols.pairwise.params import Adversary, Protocol
@@ -208,6 +209,9 @@ def parse(text: str, name: str = "study.toml") -> Study:
             raise refuse(f"site[{number}].name", f"two sites are called {site.name!r}")
     if study.study.member and study.member(study.study.member) is None and study.site:
         raise refuse("study.member", f"there is no site {study.study.member}; use 0 if a third party coordinates")
+    unknown = sorted(set(study.quantization) - set(quant.presets.KEYS))
+    if unknown:
+        raise refuse(f"quantization.{unknown[0]}", f"unknown; known are {', '.join(quant.presets.KEYS)}")
     try:
         _ = study.roster, study.hash
     except ParameterError as error:
