@@ -31,6 +31,11 @@ WEIGHT = "weight"
 
 INSIDE = "inside"
 """Name of the masked vector that holds a site's bit for the adaptive clip: 1 if its norm was inside."""
+COUNTERS = "counters"
+"""Name of the masked vector that holds a site's counters, in a round that counts."""
+
+MAX_COUNT = 1 << 40
+"""Largest value of one site's counter: the sum over all clients of a round stays far below 2^64."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class RoundConfig:
         devices: precision of the sites that round more coarsely than ``quantization`` says: client -> shift, its step
             is 2^shift steps.
         downlink_bits: bits of a coordinate of the model that the sites are sent; ``None`` for float32.
+        counters: names of whole numbers, such as right answers on validation data, that are summed exactly beside the
+            update.
 
     Raises:
         UsageError: no clients, or ids that are not distinct.
@@ -88,6 +95,7 @@ class RoundConfig:
     error_feedback: bool = False
     devices: Mapping[int, int] = field(default_factory=dict)
     downlink_bits: int | None = None
+    counters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse at construction: build everything once."""
@@ -136,6 +144,8 @@ class RoundConfig:
             vectors.append(VectorSpec(INSIDE, 1, 1 << quant.field_width(2, len(self.clients))))
         if self.monitor:
             vectors.append(VectorSpec(MONITOR, len(FIGURES), 1 << 64))
+        if self.counters:
+            vectors.append(VectorSpec(COUNTERS, len(self.counters), 1 << 64))
         threshold, degree, least = self._graph()
         return RoundParams(
             study=self.study,
@@ -187,6 +197,8 @@ class RoundConfig:
             "devices": sorted(self.devices.items()),
             "downlink_bits": self.downlink_bits,
         }
+        if self.counters:
+            described["counters"] = list(self.counters)
         return json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @cached_property

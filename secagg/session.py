@@ -5,7 +5,7 @@ Everything that runs rounds (the in-process call, the demo, adapters for FL stac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from protocols.pairwise import Accumulator, Client, Ledger, LocalPolicy, Relay, 
 from protocols.pairwise.server import Range
 from protocols.pairwise.steps import Outbound, Status
 from protocols.primitives.prg import AesCtrStream
-from secagg.config import INSIDE, UPDATE, WEIGHT, RoundConfig
+from secagg.config import COUNTERS, INSIDE, MAX_COUNT, UPDATE, WEIGHT, RoundConfig
 from secagg.errors import UsageError
 from secagg.feedback import SiteResidual
 from secagg.monitoring import MONITOR, Monitoring, observe
@@ -77,10 +77,7 @@ class ClientSession:
         self._config = config
         self._client = client
         self._entropy = entropy or SystemEntropy()
-        self._residual = SiteResidual.checked(residual, config.codec) if config.error_feedback else None
-        self._pending, self._sent = self._residual, False
-        if residual is not None and self._residual is None:
-            raise UsageError("this round has no error feedback: start its sites without a residual")
+        self._keep(residual)
         self._machine = Client(
             config.params,
             policy or LocalPolicy(),
@@ -90,6 +87,48 @@ class ClientSession:
             data_version=data_version,
             entropy=self._entropy,
         )
+
+    def _keep(self, residual: SiteResidual | None) -> None:
+        """Begin with what the site kept of earlier rounds."""
+        config = self._config
+        self._residual = SiteResidual.checked(residual, config.codec) if config.error_feedback else None
+        self._pending, self._sent = self._residual, False
+        if residual is not None and self._residual is None:
+            raise UsageError("this round has no error feedback: start its sites without a residual")
+
+    def snapshot(self) -> bytes:
+        """Encode the present state, secrets included, for this site's own disk."""
+        return self._machine.snapshot()
+
+    @classmethod
+    def restore(
+        cls,
+        config: RoundConfig,
+        client: int,
+        data: bytes,
+        *,
+        ledger: Ledger | None = None,
+        data_version: str = "",
+        entropy: Entropy | None = None,
+        residual: SiteResidual | None = None,
+    ) -> ClientSession:
+        """Continue from a snapshot, with the ledger as it is now, not as it was then.
+
+        Raises:
+            protocols.LocalProtocolError: not the snapshot of a client.
+        """
+        session = cls.__new__(cls)
+        session._config = config
+        session._client = client
+        session._entropy = entropy or SystemEntropy()
+        session._keep(residual)
+        session._machine = Client.restore(data, ledger=ledger, data_version=data_version, entropy=session._entropy)
+        return session
+
+    @property
+    def over(self) -> bool:
+        """Whether this site has nothing more to say in the round: it answered, or the round was aborted."""
+        return isinstance(self._machine.state, states.Completed | states.Aborted)
 
     def start(self) -> bytes:
         """Return the first frame for the server."""
@@ -109,7 +148,15 @@ class ClientSession:
         """Whether the round waits for this site's update."""
         return self._machine.wants_input
 
-    def prepare(self, update: quant.Update, weight: int | None = None) -> Contribution:
+    @property
+    def has_sent_input(self) -> bool:
+        """Whether the whole masked input was handed out (or the round is over)."""
+        later = states.ExpectConsistencyCheckRequest | states.ExpectUnmaskingRequest
+        return self.over or isinstance(self._machine.state, later)
+
+    def prepare(
+        self, update: quant.Update, weight: int | None = None, counters: Mapping[str, int] | None = None
+    ) -> Contribution:
         """Put an update on the grid; see ``submit``, which also masks it.
 
         Raises:
@@ -129,6 +176,8 @@ class ClientSession:
             client=self._client,
             residual=self._residual,
         )
+        if self._config.counters or counters:
+            contribution.vectors[COUNTERS] = count(self._config, counters or {})
         self._pending = contribution.residual
         return contribution
 
@@ -217,6 +266,20 @@ def encode(
     return Contribution(integers, saturated, vectors, residual)
 
 
+def count(config: RoundConfig, counters: Mapping[str, int]) -> NDArray[np.uint64]:
+    """Put the round's counters in order: uint64 of shape (counters,).
+
+    Raises:
+        secagg.UsageError: other names than the round's, or a value that is not a whole number from 0 to ``MAX_COUNT``.
+    """
+    if set(counters) != set(config.counters):
+        raise UsageError(f"this round counts {list(config.counters)}, not {list(counters)}")
+    for name, value in counters.items():
+        if type(value) is not int or not 0 <= value <= MAX_COUNT:
+            raise UsageError(f"counter {name!r} is a whole number from 0 to {MAX_COUNT}, not {value!r}")
+    return np.array([counters[name] for name in config.counters], dtype=np.uint64)
+
+
 @dataclass(frozen=True)
 class Opened:
     """The opened sum of a round. Large vectors are made when asked for, anew each time.
@@ -247,6 +310,11 @@ class Opened:
     def mean(self) -> NDArray[np.float64]:
         """The decoded (weighted) mean, float64 of shape (dim,)."""
         return self.sum / self.total_weight
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The exact sums of the round's counters, by name."""
+        return dict(zip(self.config.counters, map(int, self.vectors.get(COUNTERS, ())), strict=True))
 
     @property
     def monitoring(self) -> Monitoring | None:

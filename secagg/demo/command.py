@@ -124,6 +124,9 @@ def demo_command(
             help=f"Folder for report.html, result.json and {TRANSCRIPT}.  Default: {DEFAULT_FOLDER}; none with --json."
         ),
     ] = None,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="Run every party as a process of its own, over TLS on this machine.")
+    ] = False,
     quick: Annotated[bool, typer.Option("--quick", help=f"A first look: {QUICK_ROUNDS} rounds.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -153,6 +156,9 @@ def demo_command(
         monitor=monitor,
         coarser=coarser,
     )
+    if processes:
+        run_as_processes(config, dropout_given=dropout is not None or out is not None or sweep is not None, json=json)
+        return
     if sweep is not None:
         check_axis(sweep)
     folder = out if out is not None or json else DEFAULT_FOLDER
@@ -180,10 +186,44 @@ def demo_command(
     )
 
 
-def _check_installed() -> None:
-    missing = [name for name in ("torch", "sklearn", "matplotlib") if find_spec(name) is None]
+def _check_installed(*names: str, extras: str = "demo") -> None:
+    missing = [name for name in names or ("torch", "sklearn", "matplotlib") if find_spec(name) is None]
     if missing:
-        raise UsageError(f"secagg demo needs {', '.join(missing)}: pip install 'secagg[demo]'")
+        raise UsageError(f"secagg demo needs {', '.join(missing)}: pip install 'secagg[{extras}]'")
+
+
+def run_as_processes(config: DemoConfig, *, dropout_given: bool, json: bool) -> None:
+    """Run the demo as processes over TLS and report.
+
+    Raises:
+        UsageError: options that this form of the demo does not have.
+    """
+    if dropout_given:
+        raise UsageError(
+            "with --processes nobody is made to vanish and no report is written: leave out --dropout, --out"
+        )
+    _check_installed("torch", "sklearn", "httpx", "starlette", "uvicorn", "safetensors", extras="demo,server")
+    with theme.progress(shown=not json) as bar:
+        task = bar.add_task("rounds over TLS", total=config.rounds)
+        from secagg.demo.processes import run_processes
+
+        result = run_processes(config, lambda done: bar.update(task, completed=done))
+    opened = [said for said in result.receipts if said.outcome == "opened"]
+    typical = sorted(result.round_seconds)[len(result.round_seconds) // 2] if result.round_seconds else None
+    if json:
+        facts = {
+            "dataset": config.dataset, "sites": config.sites, "rounds": len(opened), "accuracy": result.accuracy,
+            "accuracy_plain_fedavg": result.accuracy_plain, "bits": config.bits, "seconds": result.seconds,
+            "round_seconds": typical, "processes": config.sites + 1,
+        }  # fmt: skip
+        sys.stdout.write(jsonlib.dumps(facts) + "\n")
+        return
+    console = theme.output()
+    console.print(f"{config.sites} sites and a coordinator, each a process of its own, finished {len(opened)} rounds")
+    console.print(f"accuracy {result.accuracy:.3f}; plain FedAvg in floats {result.accuracy_plain:.3f}")
+    if typical is not None:
+        console.print(f"{theme.human_seconds(typical)} a round, training included; {result.seconds:.0f} s in all")
+    console.print("next: secagg study new DIR begins a study of your own")
 
 
 def _run(config: DemoConfig, path: Path | None, *, quiet: bool) -> DemoResult:

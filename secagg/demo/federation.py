@@ -168,7 +168,9 @@ class Secure:
             roster=self._roster,
             view=last,
             residuals=self._residuals,
-            witness=None if self._witness is None else partial(self._witness.round, model_hash=hash_of(data), keep=last),
+            witness=None
+            if self._witness is None
+            else partial(self._witness.round, model_hash=hash_of(data), keep=last),
         )
         self._residuals = attempt.residuals if config.error_feedback else None
         attempt.record.client_seconds["encoding"] = stopwatch.encoded

@@ -75,8 +75,12 @@ ROOMS = {
     "secagg.cli": Room(PRODUCT, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
     "secagg.bench": Room(PRODUCT | {"matplotlib", "flwr"}, never=ADAPTERS, lazily=frozenset({"flwr"})),
-    # The two ends of a wire meet on the wire only.
-    "secagg.coordinator": Room(PRODUCT | {"starlette", "uvicorn"}, never=ADAPTERS | {"secagg.site"}),
+    "secagg.study": Room(PRODUCT | {"safetensors"}, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
+    # The two ends of a wire meet on the wire only: in what these two rooms say of it.
+    "secagg.transport": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
+    "secagg.coordinator": Room(
+        PRODUCT | {"starlette", "uvicorn", "jinja2", "prometheus_client"}, never=ADAPTERS | {"secagg.site"}
+    ),
     "secagg.site": Room(PRODUCT | {"httpx"}, never=ADAPTERS | {"secagg.coordinator"}),
     # An auditor does not trust the code it audits: of secagg it sees the configuration and its errors only.
     "secagg.audit": Room(NUMERIC | CRYPTO | {"rich", "secagg.audit", "secagg.config", "secagg.errors"}),
