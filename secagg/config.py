@@ -18,12 +18,16 @@ import quant
 from protocols.pairwise import RoundParams, VectorSpec, default_threshold, finder
 from protocols.pairwise.params import NO_ROSTER, Adversary, Protocol
 from secagg.errors import UsageError
+from secagg.metrics import MetricGrid
 
 UPDATE = "update"
 """Name of the masked vector that holds the packed, quantized update."""
 
 WEIGHT = "weight"
 """Name of the masked vector that holds a site's weight, in a weighted round."""
+
+METRICS = "metrics"
+"""Name of the masked vector that holds a site's metrics, in a round that has any."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class RoundConfig:
         tolerated_dropouts: how many clients may vanish under ``"secagg+"``; ``None`` for 5 % of them, rounded up.
         attempt_limit: attempts at one round that the clients allow.
         joint_randomness: make a random seed together even if the quantization needs none.
+        metrics: name -> public bound of the metrics whose weighted means are opened beside the update.
 
     Raises:
         UsageError: no clients, or ids that are not distinct.
@@ -68,6 +73,7 @@ class RoundConfig:
     tolerated_dropouts: int | None = None
     attempt_limit: int = 4
     joint_randomness: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse at construction: build everything once."""
@@ -89,6 +95,11 @@ class RoundConfig:
         return None if self.max_weight is None else quant.Weighting(self.max_weight)
 
     @cached_property
+    def metric_grid(self) -> MetricGrid:
+        """How metrics become whole numbers; without bounds in a round that has none."""
+        return MetricGrid.of(self.metrics, self.max_weight)
+
+    @cached_property
     def lanes(self) -> quant.LaneLayout:
         """How coordinates are packed into the 64-bit lanes that are masked."""
         return self.codec.facts.lanes(len(self.clients))
@@ -100,6 +111,8 @@ class RoundConfig:
         if self.max_weight is not None:
             bits = quant.field_width(self.max_weight + 1, len(self.clients))
             vectors.append(VectorSpec(WEIGHT, 1, 1 << bits))
+        if self.metrics:
+            vectors.append(VectorSpec(METRICS, len(self.metrics), self.metric_grid.modulus(len(self.clients))))
         threshold, degree, least = self._graph()
         return RoundParams(
             study=self.study,
@@ -139,12 +152,14 @@ class RoundConfig:
 
     @cached_property
     def task(self) -> bytes:
-        """SHA-256 of the canonical JSON of layout, quantization, weighting and lane layout."""
-        described = {
+        """SHA-256 of the canonical JSON of layout, quantization, weighting, lane layout and metrics, if any."""
+        described: dict[str, object] = {
             "layout": self.layout.config(),
             "quantization": self.codec.config(),
             "max_weight": self.max_weight,
             "field_width": self.lanes.width,
         }
+        if self.metrics:
+            described["metrics"] = self.metric_grid.config()
         text = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).digest()

@@ -5,7 +5,7 @@ Everything that runs rounds (the in-process call, the demo, adapters for FL stac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 import quant
 from protocols import Entropy, LocalProtocolError, Secret, SystemEntropy
-from protocols.pairwise import Accumulator, Client, LocalPolicy, Roster, Server
+from protocols.pairwise import Accumulator, Client, Ledger, LocalPolicy, Roster, Server
 from protocols.pairwise.server import Range
 from protocols.pairwise.steps import Outbound, Status
 from protocols.primitives.prg import AesCtrStream
-from secagg.config import UPDATE, WEIGHT, RoundConfig
+from secagg.config import METRICS, UPDATE, WEIGHT, RoundConfig
 from secagg.errors import UsageError
 from secagg.public import JointRandomness
 
@@ -48,6 +48,7 @@ class ClientSession:
         client: this site's id.
         policy: what this site insists on, whatever the server proposes.
         identity: 32-byte Ed25519 secret of the roster identity, against an active server.
+        ledger: what this site remembers from round to round (rules C30 to C33); of this round only, by default.
         entropy: the operating system's unless a test hands in its own.
 
     Raises:
@@ -61,12 +62,31 @@ class ClientSession:
         *,
         policy: LocalPolicy | None = None,
         identity: Secret | None = None,
+        ledger: Ledger | None = None,
         entropy: Entropy | None = None,
     ) -> None:
         self._config = config
         self._client = client
         self._entropy = entropy or SystemEntropy()
-        self._machine = Client(config.params, policy or LocalPolicy(), client, identity=identity, entropy=self._entropy)
+        self._machine = Client(
+            config.params, policy or LocalPolicy(), client, identity=identity, ledger=ledger, entropy=self._entropy
+        )
+
+    def snapshot(self) -> bytes:
+        """Encode the present state, the round's secrets included, for this site's own disk."""
+        return self._machine.snapshot()
+
+    @classmethod
+    def restore(cls, config: RoundConfig, client: int, data: bytes, *, ledger: Ledger | None = None) -> ClientSession:
+        """Continue from a snapshot of this round.
+
+        Raises:
+            protocols.LocalProtocolError: not a client snapshot.
+        """
+        session = cls.__new__(cls)
+        session._config, session._client, session._entropy = config, client, SystemEntropy()
+        session._machine = Client.restore(data, ledger=ledger, entropy=session._entropy)
+        return session
 
     def start(self) -> bytes:
         """Return the first frame for the server."""
@@ -86,7 +106,9 @@ class ClientSession:
         """Whether the round waits for this site's update."""
         return self._machine.wants_input
 
-    def prepare(self, update: quant.Update, weight: int | None = None) -> Contribution:
+    def prepare(
+        self, update: quant.Update, weight: int | None = None, metrics: Mapping[str, float] | None = None
+    ) -> Contribution:
         """Put an update on the grid; see ``submit``, which also masks it.
 
         Raises:
@@ -97,10 +119,14 @@ class ClientSession:
             if not self.wants_input:
                 raise LocalProtocolError("this quantization needs the joint seed: wait until the round wants input")
             public = JointRandomness(self._config.params.cipher_suite, self._machine.joint_seed)
-        return encode(self._config, update, weight, self._entropy, public=public, client=self._client)
+        return encode(self._config, update, weight, self._entropy, public=public, client=self._client, metrics=metrics)
 
     def submit(
-        self, update: quant.Update | Contribution, model_hash: bytes, weight: int | None = None
+        self,
+        update: quant.Update | Contribution,
+        model_hash: bytes,
+        weight: int | None = None,
+        metrics: Mapping[str, float] | None = None,
     ) -> Iterator[bytes]:
         """Quantize, pack and mask an update; yields the frames to send, one chunk each.
 
@@ -108,6 +134,7 @@ class ClientSession:
             update: of the round's layout, or what ``prepare`` made of one.
             model_hash: 32-byte hash of the model that this site trained.
             weight: this site's weight, an integer from 0 to ``max_weight``; required exactly in a weighted round.
+            metrics: this site's metrics by name, exactly those of the round.
 
         Raises:
             quant.InputError: an update that is not finite or not of the round's layout.
@@ -116,7 +143,7 @@ class ClientSession:
         """
         if not self.wants_input:
             raise LocalProtocolError("the round does not wait for an update of this client")
-        contribution = update if isinstance(update, Contribution) else self.prepare(update, weight)
+        contribution = update if isinstance(update, Contribution) else self.prepare(update, weight, metrics)
         return self._machine.submit(contribution.vectors, model_hash)
 
 
@@ -128,6 +155,7 @@ def encode(
     *,
     public: quant.PublicRandomness | None = None,
     client: int | None = None,
+    metrics: Mapping[str, float] | None = None,
 ) -> Contribution:
     """Flatten, clip, weigh, round and pack one update of the round's layout.
 
@@ -135,7 +163,7 @@ def encode(
 
     Raises:
         quant.InputError: an update that is not finite or not of the layout, or a weight outside its bounds.
-        secagg.UsageError: a weight in an unweighted round, or none in a weighted one.
+        secagg.UsageError: a weight in an unweighted round, or none in a weighted one; other metrics than the round's.
     """
     if (weight is None) != (config.weighting is None):
         expected = "no weight (max_weight is not set)" if config.weighting is None else "a weight for every update"
@@ -145,6 +173,9 @@ def encode(
     if config.weighting is not None and weight is not None:
         flat = config.weighting.apply(flat, weight)
         vectors[WEIGHT] = np.array([config.weighting.check(weight)], dtype=np.uint64)
+    numbers = config.metric_grid.encode(metrics or {}, 1 if weight is None else weight)
+    if config.metrics:
+        vectors[METRICS] = numbers
     stream = AesCtrStream(entropy.take(32, "rounding"))
     integers = config.codec.encode(flat, stream, public=public, client=client)
     vectors[UPDATE] = config.lanes.pack(integers)
@@ -161,6 +192,7 @@ class Opened:
         total_weight: the sum of their weights; their number in an unweighted round.
         sum: the decoded sum of (weighted) updates, float64 of shape (dim,).
         mean: the decoded (weighted) mean, float64 of shape (dim,).
+        metrics: the (weighted) means of the metrics, by name.
     """
 
     included: tuple[int, ...]
@@ -168,6 +200,7 @@ class Opened:
     total_weight: int
     sum: NDArray[np.float64]
     mean: NDArray[np.float64]
+    metrics: dict[str, float]
 
 
 class ServerSession:
@@ -175,7 +208,7 @@ class ServerSession:
 
     Args:
         config: the round.
-        model_hash: 32-byte hash of the model that the sites train.
+        model_hash: 32-byte hash of the model that the sites train; see also ``bind_model``.
         roster: identities, against an active server.
         accumulator: where masked inputs are added up; in memory by default.
     """
@@ -198,6 +231,14 @@ class ServerSession:
             protocols.RemoteProtocolError: the client broke a numbered rule; the round goes on without the frame.
         """
         self._machine.receive(client, data)
+
+    def bind_model(self, model_hash: bytes) -> None:
+        """Name another model than at construction: for rounds whose keys are agreed before their model is known.
+
+        Raises:
+            protocols.LocalProtocolError: the shares were relayed already, and the model's hash with them.
+        """
+        self._machine.bind_model(model_hash)
 
     @property
     def status(self) -> Status:
@@ -235,8 +276,9 @@ class ServerSession:
         integers = config.lanes.unpack(sums[UPDATE])
         public = JointRandomness(config.params.cipher_suite, self._machine.joint_seed)
         decoded = config.codec.decode(integers, len(included), public=public, clients=included)
-        if config.weighting is None:
-            return Opened(included, integers, len(included), decoded, decoded / len(included))
-        total_weight = int(sums[WEIGHT][0])
-        mean = config.weighting.mean(decoded, total_weight)
-        return Opened(included, integers, total_weight, decoded * config.weighting.max_weight, mean)
+        total_weight = len(included) if config.weighting is None else int(sums[WEIGHT][0])
+        total, mean = decoded, decoded / len(included)
+        if config.weighting is not None:
+            total, mean = decoded * config.weighting.max_weight, config.weighting.mean(decoded, total_weight)
+        metrics = config.metric_grid.decode(sums[METRICS], total_weight) if config.metrics else {}
+        return Opened(included, integers, total_weight, total, mean, metrics)
