@@ -15,6 +15,7 @@ import quant
 from protocols import Entropy, LocalProtocolError, Secret, SystemEntropy
 from protocols.pairwise import Accumulator, Client, Ledger, LocalPolicy, Roster, Server
 from protocols.pairwise.server import Range
+from protocols.pairwise.states import Aborted, Completed
 from protocols.pairwise.steps import Outbound, Status
 from protocols.primitives.prg import AesCtrStream
 from secagg.config import METRICS, UPDATE, WEIGHT, RoundConfig
@@ -105,6 +106,11 @@ class ClientSession:
     def wants_input(self) -> bool:
         """Whether the round waits for this site's update."""
         return self._machine.wants_input
+
+    @property
+    def over(self) -> bool:
+        """Whether this site has no more part in the round; it holds no secret of it then."""
+        return isinstance(self._machine.state, Completed | Aborted)
 
     def prepare(
         self, update: quant.Update, weight: int | None = None, metrics: Mapping[str, float] | None = None
