@@ -40,18 +40,19 @@ class Cohort:
         wanted = sorted(nodes)
         unknown = [node for node in wanted if node not in self._client_of]
         if self._roster and unknown:
-            asked = [_message(RecordDict({records.WHO: ConfigRecord()}), message_type, node) for node in unknown]
-            for reply in self._grid.send_and_receive(asked, timeout=self._timeout):
-                if not self._failed(reply):
-                    self._learn(reply.metadata.src_node_id, int(reply.content.config_records[records.WHO]["member"]))
+            self.answers(self._grid.send_and_receive(self.questions(unknown, message_type), timeout=self._timeout))
         elif unknown:
             for node in unknown:
                 self._learn(node, len(self._client_of) + 1)
         return tuple(sorted(self._client_of[node] for node in wanted if node in self._client_of))
 
-    def known(self, nodes: Iterable[int]) -> list[int]:
-        """Return the nodes that need not be asked who they are."""
-        return [node for node in nodes if not self._roster or node in self._client_of]
+    def strangers(self, nodes: Iterable[int]) -> list[int]:
+        """Return the nodes that must be asked who they are; their answers may come with any others."""
+        return [node for node in nodes if self._roster and node not in self._client_of]
+
+    def questions(self, nodes: Iterable[int], message_type: str) -> list[Message]:
+        """Return messages that ask nodes who they are."""
+        return [_message(RecordDict({records.WHO: ConfigRecord()}), message_type, node) for node in nodes]
 
     def node(self, client: int) -> int:
         """Return the node behind a client id."""
@@ -67,10 +68,13 @@ class Cohort:
         return self.answers(self._grid.send_and_receive(messages, timeout=self._timeout))
 
     def answers(self, replies: Iterable[Message]) -> Mail:
-        """Read the parcels of replies; a node that answers with an error has dropped out."""
+        """Read the parcels of replies, and who strangers are; a node that answers with an error has dropped out."""
         mail: Mail = {}
         for reply in replies:
             if self._failed(reply):
+                continue
+            if who := reply.content.config_records.get(records.WHO):
+                self._learn(reply.metadata.src_node_id, int(str(who["member"])))
                 continue
             client = self._client_of[reply.metadata.src_node_id]
             try:

@@ -7,7 +7,7 @@ may leave it out. It declares masking; it cannot enforce it (see ``README.md``).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -129,7 +129,7 @@ def _difference(
     return update
 
 
-def _only(found: dict[str, records.AnyRecord], kind: str, where: str) -> records.AnyRecord:
+def _only(found: Mapping[str, records.AnyRecord], kind: str, where: str) -> records.AnyRecord:
     """Return the one record of its kind."""
     if len(found) != 1:
         raise UsageError(f"a {where} inside a secure sum has one {kind}, not {len(found)}")

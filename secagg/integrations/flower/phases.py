@@ -55,8 +55,8 @@ class SecurePhases:
         workers: int,
         ahead: bool,
     ) -> None:
-        self._kind = kind
         self._told = {"payload": "update" if kind == "train" else "metrics", "weight-key": weight_key}
+        self._type: str = kind
         self._cohort = cohort
         self._ahead = ahead
         self.series = RoundSeries(kind, configure, self._exchange, roster, workers)
@@ -79,17 +79,19 @@ class SecurePhases:
             RoundRefused: too few clients took part in setting up.
         """
         content = _one_content(plain)
+        self._type = plain[0].metadata.message_type  # it may name an action, such as "train.local"
         connected = list(grid.get_node_ids())
         nodes = {message.metadata.dst_node_id for message in plain}
-        clients = self.series.keyed_for(server_round) or self._cohort.clients(nodes, self._kind)
+        clients = self.series.keyed_for(server_round) or self._cohort.clients(nodes, self._type)
         (arrays,) = content.array_records.values()
         self._cohort.failures.clear()
         requests = self.series.begin(server_round, clients, records.model_hash(arrays))
         proposals: Mail = {}
+        strangers = self._cohort.strangers(connected)
         if self._ahead and not last:
-            following = self._cohort.clients(_sample(self._cohort.known(connected), fraction, least), self._kind)
-            proposals = self.series.prepare(server_round + 1, following)
-        return [
+            following = _sample([node for node in connected if node not in strangers], fraction, least)
+            proposals = self.series.prepare(server_round + 1, self._cohort.clients(following, self._type))
+        return self._cohort.questions(strangers, self._type) + [
             self._message(client, parcels, content if client in requests else RecordDict())
             for client, parcels in merge(requests, proposals).items()
             if self._cohort.node(client) in connected
@@ -113,10 +115,10 @@ class SecurePhases:
     def _message(self, client: int, parcels: Sequence[Parcel], content: RecordDict) -> Message:
         packed = RecordDict(dict(content.items()))
         records.pack(packed, parcels, **self._told)
-        return Message(packed, dst_node_id=self._cohort.node(client), message_type=self._kind)
+        return Message(packed, dst_node_id=self._cohort.node(client), message_type=self._type)
 
     def _exchange(self, mail: Mail) -> Mail:
-        return self._cohort.exchange(mail, self._kind)
+        return self._cohort.exchange(mail, self._type)
 
 
 def _one_content(plain: Sequence[Message]) -> RecordDict:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
@@ -63,17 +64,27 @@ def unpack(content: RecordDict) -> list[Parcel]:
     if record is None:
         return []
     bulk = content.array_records.get(BULK, ArrayRecord())
+    given: dict[str, Any] = dict(record)
     try:
+        columns = msgspec.convert(given, _Columns)
         parcels = []
-        columns = zip(record["rounds"], record["clients"], record["proposals"], strict=True)
-        for number, (name, client, proposal) in enumerate(columns):
-            frames = record.get(f"frames/{number}")
+        for number, head in enumerate(zip(columns.rounds, columns.clients, columns.proposals, strict=True)):
+            frames = given.get(f"frames/{number}")
             if frames is None:
                 frames = [bulk[key].data for key in sorted(bulk) if key.startswith(f"{number:04}/")]
-            parcels.append(Parcel(str(name), int(client), tuple(frames), str(proposal)))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+            name, client, proposal = head
+            parcels.append(Parcel(name, client, msgspec.convert(frames, tuple[bytes, ...]), proposal))
+    except (ValueError, msgspec.ValidationError) as error:
         raise UsageError(f"a message with a malformed record {PARCELS!r}: {error}") from error
     return parcels
+
+
+class _Columns(msgspec.Struct):
+    """What a record of parcels has for each of them, beside the frames."""
+
+    rounds: list[str]
+    clients: list[int]
+    proposals: list[str]
 
 
 def without_parcels(content: RecordDict) -> RecordDict:

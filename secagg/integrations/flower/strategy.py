@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -100,9 +101,7 @@ class SecAgg(Strategy):
         self._cohort: Cohort | None = None
         self._phases: dict[Kind, SecurePhases] = {}
 
-    def start(
-        self, grid: Grid, initial_arrays: ArrayRecord, num_rounds: int = 3, *args: object, **more: object
-    ) -> Result:
+    def start(self, grid: Grid, initial_arrays: ArrayRecord, num_rounds: int = 3, *args: Any, **more: Any) -> Result:
         """Run the rounds; see ``flwr.serverapp.strategy.Strategy.start``."""
         self._num_rounds = num_rounds
         return super().start(grid, initial_arrays, num_rounds, *args, **more)
