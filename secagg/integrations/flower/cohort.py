@@ -74,7 +74,9 @@ class Cohort:
             if self._failed(reply):
                 continue
             if who := reply.content.config_records.get(records.WHO):
-                self._learn(reply.metadata.src_node_id, int(str(who["member"])))
+                member = who.get("member")
+                if isinstance(member, int) and 0 < member < 1 << 16:
+                    self._learn(reply.metadata.src_node_id, member)
                 continue
             client = self._client_of[reply.metadata.src_node_id]
             try:
