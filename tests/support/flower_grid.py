@@ -32,7 +32,8 @@ class LocalGrid(Grid):
         self.vanishes = vanishes
         self.exchanges: list[tuple[list[Message], list[Message]]] = []
         self.contexts = {
-            101 + place: Context(7, 101 + place, {"partition-id": place}, RecordDict(), {}) for place in range(nodes)
+            101 + place: Context(7, 101 + place, {"partition-id": place, "num-partitions": nodes}, RecordDict(), {})
+            for place in range(nodes)
         }
 
     def set_run(self, run: object) -> None: ...

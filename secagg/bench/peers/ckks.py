@@ -32,7 +32,8 @@ def round_of(inputs: Inputs, effort: Effort) -> list[Row]:
         return [row | {"note": str(error)}]
     context = tenseal.context(tenseal.SCHEME_TYPE.CKKS, 8192, coeff_mod_bit_sizes=[60, 40, 40])
     context.global_scale = 2**40
-    spent, sizes, server, total = [], [], 0.0, []
+    spent, sizes, server = [], [], 0.0
+    total: list[tenseal.CKKSVector] = []
     for client in range(1, inputs.clients + 1):
         effort.tick(f"TenSEAL CKKS: client {client}")
         update = inputs.update(client)

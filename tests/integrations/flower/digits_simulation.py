@@ -1,4 +1,6 @@
-"""Flower's own simulation engine: a CNN on digits, trained with and without secure sums; prints one JSON object.
+"""A Flower app: a CNN on digits, trained with and without secure sums.
+
+Run as a program it goes through Flower's own simulation engine and prints one JSON object:
 
 python -m tests.integrations.flower.digits_simulation [NODES] [ROUNDS]
 """
@@ -8,7 +10,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
 
 import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
@@ -21,7 +22,6 @@ from torch import nn
 
 from secagg.integrations.flower import SecAgg, secagg_mod
 
-NODES, ROUNDS = (int(word) for word in [*sys.argv[1:], *["6", "5"][len(sys.argv) - 1 :]])
 VANISHES = 1
 """Partition of the node that fails in every second round."""
 
@@ -48,7 +48,7 @@ def train(message: Message, context: Context) -> Message:
     if place == VANISHES and turn % 2 == 0:
         raise RuntimeError("this hospital is closed")
     images, labels, order = data()
-    mine = order[:1000][place::NODES]
+    mine = order[:1000][place :: context.node_config["num-partitions"]]
     net = model()
     net.load_state_dict(message.content["arrays"].to_torch_state_dict())
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.5)
@@ -84,30 +84,41 @@ def accuracy(arrays: ArrayRecord) -> float:
     return (net(images[held_out]).argmax(1) == labels[held_out]).float().mean().item()
 
 
+def strategies(nodes: int) -> dict[str, FedAvg | SecAgg]:
+    settings = {"fraction_evaluate": 0.0, "min_available_nodes": nodes, "min_train_nodes": nodes}
+    metrics = {"train_loss": 5.0}
+    return {"plain": InClear(**settings), "secure": SecAgg(FedAvg(**settings), max_examples=170, metrics=metrics)}
+
+
+def compare(grid: Grid, nodes: int, rounds: int) -> dict[str, dict[str, object]]:
+    """Train twice on one grid, without masks and with them."""
+    report = {}
+    for name, strategy in strategies(nodes).items():
+        started = time.perf_counter()
+        result = strategy.start(grid, ArrayRecord(model().state_dict()), num_rounds=rounds)
+        report[name] = {
+            "accuracy": accuracy(result.arrays),
+            "rounds": sorted(result.train_metrics_clientapp),
+            "seconds": time.perf_counter() - started,
+        }
+    return report
+
+
 server = ServerApp()
 
 
 @server.main()
 def main(grid: Grid, context: Context) -> None:
-    settings = {"fraction_evaluate": 0.0, "min_available_nodes": NODES, "min_train_nodes": NODES}
-    strategies: dict[str, Callable[[], FedAvg | SecAgg]] = {
-        "plain": lambda: InClear(**settings),
-        "secure": lambda: SecAgg(FedAvg(**settings), max_examples=170, metrics={"train_loss": 5.0}),
-    }
-    report = {}
-    for name, make in strategies.items():
-        started = time.perf_counter()
-        result = make().start(grid, ArrayRecord(model().state_dict()), num_rounds=ROUNDS)
-        report[name] = {
-            "accuracy": accuracy(result.arrays),
-            "rounds": sorted(result.train_metrics_clientapp),
-            "train_loss": result.train_metrics_clientapp[ROUNDS]["train_loss"],
-            "seconds": time.perf_counter() - started,
-        }
-    sys.stdout.write(json.dumps(report) + "\n")
+    sys.stdout.write(json.dumps(compare(grid, *arguments())) + "\n")
     sys.stdout.flush()
+
+
+def arguments() -> tuple[int, int]:
+    """Nodes and rounds."""
+    nodes, rounds = sys.argv[1:] if len(sys.argv) == 3 else ("6", "6")
+    return int(nodes), int(rounds)
 
 
 if __name__ == "__main__":
     resources = {"client_resources": {"num_cpus": 1, "num_gpus": 0}}
-    run_simulation(server, app, num_supernodes=NODES, backend_config=resources)
+    run_simulation(server, app, num_supernodes=arguments()[0], backend_config=resources)

@@ -20,6 +20,7 @@ from secagg import UsageError
 from secagg.inprocess import simulated_identities
 from secagg.integrations.flower import SUMS_ONLY, SecAgg, SecAggMod, records, secagg_mod
 from secagg.integrations.flower.sums_only import REFUSED
+from tests.integrations.flower import digits_simulation
 from tests.support.flower_grid import LocalGrid, Vanishes
 
 STEP = 2 / (2**16 - 1)
@@ -299,3 +300,14 @@ def test_only_included_arrays_are_sent_and_the_others_keep_the_servers_values() 
     result = run(SecAgg(plain(), **settings(include="layer.bias")), grid, rounds=1)
     np.testing.assert_array_equal(result.arrays["layer.weight"].numpy(), START["layer.weight"])
     assert np.abs(result.arrays["layer.bias"].numpy() - START["layer.bias"]).min() > 0.05
+
+
+def test_a_cnn_on_digits_is_as_good_as_without_masks() -> None:
+    report = digits_simulation.compare(LocalGrid(digits_simulation.app, 6), nodes=6, rounds=6)
+    check_digits(report)
+
+
+def check_digits(report: dict[str, dict[str, Any]]) -> None:
+    assert report["secure"]["rounds"] == report["plain"]["rounds"] == [1, 2, 3, 4, 5, 6]
+    assert report["plain"]["accuracy"] > 0.85
+    assert abs(report["secure"]["accuracy"] - report["plain"]["accuracy"]) <= 0.01
