@@ -16,12 +16,13 @@ from quant.robust import GroupCost
 from secagg.attempts import run_attempts
 from secagg.broadcast import hash_of
 from secagg.config import RoundConfig
+from secagg.contribution import Contribution
 from secagg.errors import UsageError
 from secagg.feedback import SiteResidual
 from secagg.grouped import GroupedRound, GroupSum, run_groups
 from secagg.inprocess import Observer, roster_of
 from secagg.record import RoundRecord
-from secagg.session import ClientSession, Contribution
+from secagg.session import ClientSession
 from secagg.witness import StudyWitness
 
 NO_MODEL = hashlib.sha256(b"secagg: no model").digest()

@@ -13,11 +13,13 @@ from dataclasses import replace
 from protocols import Secret
 from protocols.pairwise import LocalPolicy, MemoryLedger, Phase, Roster
 from secagg.config import RoundConfig
+from secagg.contribution import Contribution
 from secagg.errors import SeedMissing
 from secagg.feedback import SiteResidual
 from secagg.inprocess import InProcessRound, Observer
+from secagg.opened import Opened
 from secagg.record import RoundRecord
-from secagg.session import ClientSession, Contribution, Opened
+from secagg.session import ClientSession
 from secagg.witness import RoundWitness
 
 

@@ -21,11 +21,13 @@ from protocols.pairwise.params import Adversary
 from protocols.pairwise.steps import Outbound
 from protocols.primitives import bitpack, signing
 from secagg.config import UPDATE, RoundConfig
+from secagg.contribution import Contribution
 from secagg.errors import RoundRefused, SeedMissing, UsageError
 from secagg.feedback import SiteResidual
+from secagg.opened import Opened
 from secagg.public import JointRandomness
 from secagg.record import RoundRecord, View
-from secagg.session import ClientSession, Contribution, Opened, ServerSession
+from secagg.session import ClientSession, ServerSession
 from secagg.witness import RoundWitness
 
 PHASES = tuple(phase.value for phase in Phase)

@@ -6,39 +6,18 @@ Everything that runs rounds (the in-process call, the demo, adapters for FL stac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 import quant
 from protocols import Entropy, LocalProtocolError, Secret, SystemEntropy
 from protocols.pairwise import Accumulator, Client, Ledger, LocalPolicy, Relay, Roster, Server, states
 from protocols.pairwise.server import Range
 from protocols.pairwise.steps import Outbound, Status
-from protocols.primitives.prg import AesCtrStream
-from secagg.config import COUNTERS, INSIDE, MAX_COUNT, UPDATE, WEIGHT, RoundConfig
+from secagg.config import RoundConfig
+from secagg.contribution import Contribution, encode, extras
 from secagg.errors import UsageError
 from secagg.feedback import SiteResidual
-from secagg.monitoring import MONITOR, Monitoring, observe
+from secagg.opened import Opened, open_sums
 from secagg.public import JointRandomness
-
-
-@dataclass(frozen=True)
-class Contribution:
-    """A quantized update that waits to be masked.
-
-    Attributes:
-        integers: the grid integers, int64 of shape (encoded_dim,).
-        saturated: coordinates that lay beyond the grid's range.
-        vectors: what the protocol masks: packed lanes; weight, clip bit and monitoring in rounds that have them.
-        residual: with error feedback, what the site keeps for later.
-    """
-
-    integers: NDArray[np.int64]
-    saturated: int
-    vectors: dict[str, NDArray[np.uint64]]
-    residual: SiteResidual | None = None
 
 
 class ClientSession:
@@ -155,7 +134,11 @@ class ClientSession:
         return self.over or isinstance(self._machine.state, later)
 
     def prepare(
-        self, update: quant.Update, weight: int | None = None, counters: Mapping[str, int] | None = None
+        self,
+        update: quant.Update,
+        weight: int | None = None,
+        counters: Mapping[str, int] | None = None,
+        metrics: Mapping[str, float] | None = None,
     ) -> Contribution:
         """Put an update on the grid; see ``submit``, which also masks it.
 
@@ -176,8 +159,8 @@ class ClientSession:
             client=self._client,
             residual=self._residual,
         )
-        if self._config.counters or counters:
-            contribution.vectors[COUNTERS] = count(self._config, counters or {})
+        beside = extras(self._config, counters=counters or {}, metrics=metrics or {}, weight=weight)
+        contribution.vectors.update(beside)
         self._pending = contribution.residual
         return contribution
 
@@ -196,7 +179,12 @@ class ClientSession:
         return self._pending.missed() if missed else self._pending.included()
 
     def submit(
-        self, update: quant.Update | Contribution, model_hash: bytes, weight: int | None = None
+        self,
+        update: quant.Update | Contribution,
+        model_hash: bytes,
+        weight: int | None = None,
+        counters: Mapping[str, int] | None = None,
+        metrics: Mapping[str, float] | None = None,
     ) -> Iterator[bytes]:
         """Quantize, pack and mask an update; yields the frames to send, one chunk each.
 
@@ -204,6 +192,8 @@ class ClientSession:
             update: of the round's layout, or what ``prepare`` made of one.
             model_hash: 32-byte hash of the model that this site trained.
             weight: this site's weight, an integer from 0 to ``max_weight``; required exactly in a weighted round.
+            counters: this site's counters by name, exactly those of the round.
+            metrics: this site's metrics by name, exactly those of the round.
 
         Raises:
             quant.InputError: an update that is not finite or not of the round's layout.
@@ -212,124 +202,10 @@ class ClientSession:
         """
         if not self.wants_input:
             raise LocalProtocolError("the round does not wait for an update of this client")
-        contribution = update if isinstance(update, Contribution) else self.prepare(update, weight)
+        contribution = update if isinstance(update, Contribution) else self.prepare(update, weight, counters, metrics)
         frames = self._machine.submit(contribution.vectors, model_hash)
         self._pending, self._sent = contribution.residual, True
         return frames
-
-
-def encode(
-    config: RoundConfig,
-    update: quant.Update,
-    weight: int | None,
-    entropy: Entropy,
-    *,
-    public: quant.PublicRandomness | None = None,
-    client: int | None = None,
-    residual: SiteResidual | None = None,
-) -> Contribution:
-    """Flatten, correct, clip, weigh, round and pack one update of the round's layout.
-
-    The residual comes before the clip and the clip before the weight, so that the clip bounds what a site says of one
-    example, whatever its weight and whatever it kept.
-
-    Raises:
-        quant.InputError: an update that is not finite or not of the layout, or a weight outside its bounds.
-        secagg.UsageError: a weight in an unweighted round, or none in a weighted one.
-    """
-    if (weight is None) != (config.weighting is None):
-        expected = "no weight (max_weight is not set)" if config.weighting is None else "a weight for every update"
-        raise UsageError(f"this round takes {expected}")
-    codec, facts = config.codec, config.codec.facts
-    whole = config.layout.flatten(update)
-    if residual is not None:
-        whole = residual.add_to(whole)
-    clipped = flat = codec.clip(whole)
-    vectors: dict[str, NDArray[np.uint64]] = {}
-    share = 1.0
-    if config.weighting is not None and weight is not None:
-        flat = config.weighting.apply(clipped, weight)
-        share = weight / config.weighting.max_weight
-        vectors[WEIGHT] = np.array([config.weighting.check(weight)], dtype=np.uint64)
-    stream = AesCtrStream(entropy.take(32, "rounding"))
-    integers = config.precision.encode(flat, stream, public=public, client=client)
-    vectors[UPDATE] = config.lanes.pack(integers)
-    if config.adaptive_clip is not None:
-        vectors[INSIDE] = config.adaptive_clip.bit(whole).astype(np.uint64)
-    saturated = codec.saturated(flat, public=public)
-    if config.monitor or residual is not None:
-        sent = codec.decode(integers, 1, public=public, clients=() if client is None else (client,))
-        if config.monitor:
-            cut = not np.array_equal(clipped, whole)
-            vectors[MONITOR] = observe(facts, clipped=cut, saturated=saturated, error=sent - flat)
-        residual = residual and residual.after(whole, sent, share)
-    return Contribution(integers, saturated, vectors, residual)
-
-
-def count(config: RoundConfig, counters: Mapping[str, int]) -> NDArray[np.uint64]:
-    """Put the round's counters in order: uint64 of shape (counters,).
-
-    Raises:
-        secagg.UsageError: other names than the round's, or a value that is not a whole number from 0 to ``MAX_COUNT``.
-    """
-    if set(counters) != set(config.counters):
-        raise UsageError(f"this round counts {list(config.counters)}, not {list(counters)}")
-    for name, value in counters.items():
-        if type(value) is not int or not 0 <= value <= MAX_COUNT:
-            raise UsageError(f"counter {name!r} is a whole number from 0 to {MAX_COUNT}, not {value!r}")
-    return np.array([counters[name] for name in config.counters], dtype=np.uint64)
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The opened sum of a round. Large vectors are made when asked for, anew each time.
-
-    Attributes:
-        config: the round.
-        included: ids of the clients whose updates are in the sum (the survivors, U3).
-        vectors: the opened vectors as the protocol gave them, uint64 by name, each below its modulus.
-        sum: the decoded sum of (weighted) updates, float64 of shape (dim,).
-    """
-
-    config: RoundConfig
-    included: tuple[int, ...]
-    vectors: dict[str, NDArray[np.uint64]]
-    sum: NDArray[np.float64]
-
-    @property
-    def integers(self) -> NDArray[np.int64]:
-        """The sum of the grid integers, int64 of shape (encoded_dim,)."""
-        return self.config.lanes.unpack(self.vectors[UPDATE])
-
-    @property
-    def total_weight(self) -> int:
-        """The sum of the weights of the included; their number in an unweighted round."""
-        return len(self.included) if self.config.weighting is None else int(self.vectors[WEIGHT][0])
-
-    @property
-    def mean(self) -> NDArray[np.float64]:
-        """The decoded (weighted) mean, float64 of shape (dim,)."""
-        return self.sum / self.total_weight
-
-    @property
-    def counters(self) -> dict[str, int]:
-        """The exact sums of the round's counters, by name."""
-        return dict(zip(self.config.counters, map(int, self.vectors.get(COUNTERS, ())), strict=True))
-
-    @property
-    def monitoring(self) -> Monitoring | None:
-        """What the round tells about its quantization, if it monitors."""
-        if not self.config.monitor:
-            return None
-        scale = 1 if self.config.weighting is None else self.config.weighting.max_weight
-        square = float(np.dot(self.sum, self.sum)) / self.total_weight**2
-        facts, count = self.config.codec.facts, len(self.included)
-        return Monitoring.of(self.vectors[MONITOR], facts, count, square, scale / self.total_weight)
-
-    @property
-    def inside(self) -> int | None:
-        """With an adaptive clip, how many of the included had a norm inside of it."""
-        return None if self.config.adaptive_clip is None else int(self.vectors[INSIDE][0])
 
 
 class ServerSession:
@@ -337,7 +213,7 @@ class ServerSession:
 
     Args:
         config: the round.
-        model_hash: 32-byte hash of the model that the sites train.
+        model_hash: 32-byte hash of the model that the sites train; see also ``bind_model``.
         roster: identities, against an active server.
         accumulator: where masked inputs are added up; in memory by default.
         relay: where sealed shares wait to be passed on; in memory by default.
@@ -362,6 +238,14 @@ class ServerSession:
             protocols.RemoteProtocolError: the client broke a numbered rule; the round goes on without the frame.
         """
         self._machine.receive(client, data)
+
+    def bind_model(self, model_hash: bytes) -> None:
+        """Name another model than at construction: for rounds whose keys are agreed before their model is known.
+
+        Raises:
+            protocols.LocalProtocolError: the shares were relayed already, and the model's hash with them.
+        """
+        self._machine.bind_model(model_hash)
 
     @property
     def status(self) -> Status:
@@ -401,21 +285,3 @@ class ServerSession:
     def public(self) -> JointRandomness:
         """The public streams of the round, once the sum is open; of no use in a round without a joint seed."""
         return JointRandomness(self._config.params.cipher_suite, self._machine.joint_seed)
-
-
-def open_sums(
-    config: RoundConfig,
-    sums: dict[str, NDArray[np.uint64]],
-    included: tuple[int, ...],
-    public: quant.PublicRandomness,
-) -> Opened:
-    """Decode the sums of a round, by vector name, each below its modulus.
-
-    Raises:
-        quant.InputError: every included weight is zero, so there is no mean; or sums that no such round has.
-    """
-    total = config.codec.decode_packed(sums[UPDATE], config.lanes, len(included), public=public, clients=included)
-    if config.weighting is not None:
-        config.weighting.check_total(int(sums[WEIGHT][0]))
-        total *= config.weighting.max_weight
-    return Opened(config, included, sums, total)

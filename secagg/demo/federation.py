@@ -20,14 +20,16 @@ from secagg.adaptive import RoundPlanner
 from secagg.attempts import run_attempts
 from secagg.broadcast import Downlink, hash_of, read
 from secagg.config import RoundConfig
+from secagg.contribution import Contribution
 from secagg.demo.config import DemoConfig
 from secagg.demo.models import State
 from secagg.demo.training import Consortium, Server, plain_mean
 from secagg.demo.unmasked import Train, same_in_the_clear, unmasked_round
 from secagg.feedback import SiteResidual
 from secagg.inprocess import simulated_identities
+from secagg.opened import Opened
 from secagg.record import RoundRecord
-from secagg.session import ClientSession, Contribution, Opened
+from secagg.session import ClientSession
 from secagg.transcript.chain import Transcript, study_record
 from secagg.witness import StudyWitness
 

@@ -56,6 +56,9 @@ def _adapter(name: str, *frameworks: str) -> Room:
     return Room(PRODUCT.union(frameworks), never=frozenset(others))
 
 
+# What the benchmarks measure against, where it is installed.
+PEERS = frozenset({"flwr", "tenseal", "fedbiomed"})
+
 # Adapter -> the framework it adapts. An adapter is a module or a folder of this name.
 FRAMEWORKS = {
     "flower": ("flwr",),
@@ -74,7 +77,7 @@ ROOMS = {
     "secagg": Room(PRODUCT, never=ADAPTERS),
     "secagg.cli": Room(PRODUCT, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
-    "secagg.bench": Room(PRODUCT | {"matplotlib", "flwr"}, never=ADAPTERS, lazily=frozenset({"flwr"})),
+    "secagg.bench": Room(PRODUCT | {"matplotlib"} | PEERS, never=ADAPTERS, lazily=PEERS),
     "secagg.study": Room(PRODUCT | {"safetensors"}, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
     # The two ends of a wire meet on the wire only: in what these two rooms say of it.
     "secagg.transport": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
