@@ -8,12 +8,13 @@ from quant.noise.laws import Boundaries, DiscreteGaussian, Law, Skellam, TableLa
 from quant.noise.rational import draw_discrete_gaussian
 from quant.noise.sampler import Sampler, draw, sampler_for
 from quant.noise.shares import Sharing
-from quant.noise.tails import FAILURE, reach
+from quant.noise.tails import FAILURE, Family, reach
 
 __all__ = [
     "FAILURE",
     "Boundaries",
     "DiscreteGaussian",
+    "Family",
     "Law",
     "Sampler",
     "Sharing",
