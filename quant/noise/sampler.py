@@ -10,7 +10,8 @@ interval, and the boundaries computed for it reach further out. The output law i
 Which bytes are read is defined by the law alone, so that any implementation replays a stream. A vector is drawn in
 blocks of ``BLOCK`` (the last one shorter). A block reads one little-endian 16-bit word for each draw; then, in order,
 one 64-bit word (its low 48 bits count) for each draw that is still open, that is, with a boundary strictly inside of
-the interval known so far; then, for each draw still open, one at a time, 64-bit words until it is not.
+the interval known so far; then, for each draw still open, one at a time, 64-bit words until it is not. So a vector may
+also be drawn in pieces of whole blocks, one after the other from one stream.
 
 The time of a draw depends on its outcome (cache misses, open draws). So noise is drawn before data is touched, and
 added later.

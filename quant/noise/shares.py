@@ -29,19 +29,29 @@ sites that are missing nothing at all. All base and component noise together is 
 **Skellam** is closed under sums, so the law of the honest survivors' noise is Skellam(V), exactly: where it was cut
 into sites and components cannot be seen.
 
-**Discrete Gaussian.** Sums are not discrete Gaussian, but nearly. With independent X, Y of parameters s, t and
-r = s t / (s + t),
+**Discrete Gaussian.** A sum of discrete Gaussians of parameters v_1 .. v_k is none, but nearly. Let V be the sum of the
+v_i. With x_i = z v_i / V + y_i, where the y_i add up to 0, the squares separate:
 
-    P(X + Y = z) is proportional to exp(-z^2 / 2(s + t)) * sum_x exp(-(x - z s / (s + t))^2 / 2r),
+    P(X_1 + ... + X_k = z) is proportional to exp(-z^2 / 2V) * sum over y of exp(-sum_i y_i^2 / 2 v_i),
 
-and by Poisson summation the last factor, divided by its mean, is 1 + 2 sum_{i >= 1} q^(i^2) cos(2 pi i z s / (s + t))
-with q = exp(-2 pi^2 r): between 1 - e and 1 + e, e = 2q / (1 - q). Two laws whose quotient, up to a constant, is
-within [1 - e, 1 + e] differ by at most ln((1 + e) / (1 - e)) in max-divergence, in both directions, since each sums to
-1. Adding the same independent noise to both sides cannot widen this, so the terms of a sum can be added one after the
-other and their gaps add up (Kairouz, Liu and Steinke 2021, "The distributed discrete Gaussian mechanism for federated
-learning with secure aggregation", have this for equal terms). `Sharing.gap` gives the bound for one coordinate: the
-honest survivors' noise is within max-divergence ``gap`` of the discrete Gaussian of parameter V, so d coordinates cost
-d * gap of epsilon.
+where y runs over the lattice of integer vectors that add up to 0, shifted by z. By Poisson summation the last sum,
+divided by its mean over all shifts, is within [1 - e, 1 + e], where
+
+    e = sum over m != 0 of exp(-2 pi^2 Q(m)),
+    Q(m) = min_s sum_i v_i (m_i - s)^2 = sum_{i<j} v_i v_j (m_i - m_j)^2 / V,
+
+and m runs over the dual lattice: integer vectors, those that differ by the same number everywhere counting as one. Both
+laws sum to 1, so they differ by at most ln((1 + e) / (1 - e)) in max-divergence, in both directions. To bound e, take
+from each class a vector whose weighted median is 0. If only m_i is not 0, then Q(m) = m_i^2 v_i (V - v_i) / V. In
+general Q(m) >= sum_i v_i m_i^2 / 2: a pair with m_i > 0 >= m_j counts (m_i - m_j)^2 >= m_i^2 + m_j^2, and the j with
+m_j <= 0 have at least half of the weight; likewise for negative m_i. So vectors with two or more entries contribute at
+most prod(1 + a_i) - 1 - sum a_i <= A^2, where a_i = 2 sum_{k >= 1} exp(-pi^2 v_i k^2) and A = sum a_i <= 1. Kairouz,
+Liu and Steinke 2021 ("The distributed discrete Gaussian mechanism for federated learning with secure aggregation") add
+two terms at a time, which gives v_i / 2 in place of v_i (V - v_i) / V: a far larger bound.
+
+`Sharing.gap` is the bound for one coordinate: the honest survivors' noise is within max-divergence ``gap`` of the
+discrete Gaussian of parameter V (more honest survivors than n - D - c only add independent noise to both), so d
+coordinates cost d * gap of epsilon.
 """
 
 import math
@@ -151,22 +161,23 @@ class Sharing:
     def gap(self, survivors: int) -> float:
         """Bound the max-divergence, per coordinate, of the honest survivors' noise from the law of parameter V.
 
-        0 for Skellam. Rounded up; infinite if the parts are too small for any bound.
+        0 for Skellam, and for a single part. Rounded up; infinite if the parts are too small for this bound.
         """
         dropped = self.clients - self._survivors(survivors)
         if self.family is Skellam:
             return 0.0
         honest = survivors - self.colluders
-        gap, summed = Fraction(0), Fraction(0)
-        for variance in sorted((self.base, *self.components[:dropped]), reverse=True):
-            # The first of a group of equal terms has the widest gap, because the sum before it is the smallest.
-            before, terms = (summed, honest) if summed else (variance, honest - 1)
-            e = _ripple(before * variance / (before + variance))
-            if e >= 1:
-                return math.inf
-            gap += terms * (e + e / (1 - e))  # ln(1 + e) <= e, -ln(1 - e) <= e / (1 - e)
-            summed += honest * variance
-        return math.nextafter(float(gap), math.inf) if gap else 0.0
+        if honest == 1 and dropped == 0:
+            return 0.0
+        alone = together = Fraction(0)
+        for variance in (self.base, *self.components[:dropped]):
+            alone += honest * _ripple(variance * (self.target - variance) / self.target)
+            together += honest * _ripple(variance / 2)
+        ripple = alone + together**2
+        if together > 1 or ripple >= 1:
+            return math.inf
+        bound = ripple + ripple / (1 - ripple)  # ln(1 + e) <= e, -ln(1 - e) <= e / (1 - e)
+        return math.nextafter(float(bound), math.inf)
 
     def draw_base(self, count: int, stream: RandomStream) -> NDArray[np.int64]:
         """Draw the base noise of one site; int64, shape (count,). Nobody else may ever know ``stream``."""
@@ -225,8 +236,8 @@ class Sharing:
 
 
 def _ripple(variance: Fraction) -> Fraction:
-    """Bound 2 sum_{i >= 1} q^(i^2) <= 2q / (1 - q) from above, where q = exp(-2 pi^2 variance)."""
+    """Bound 2 sum_{k >= 1} q^(k^2) <= 2q / (1 - q) from above, where q = exp(-2 pi^2 variance)."""
     variance = min(variance, Fraction(32))  # the bound falls with the variance, and is 2^-910 there
     bits = 64 + math.ceil(variance * 32)
     q = Fraction(exp_minus(TWO_PI_SQUARED_BELOW * variance, bits)[1], 1 << bits)
-    return 2 * q / (1 - q) if q < 1 else Fraction(1)
+    return 2 * q / (1 - q) if q < 1 else Fraction(2)

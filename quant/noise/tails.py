@@ -53,7 +53,7 @@ def reach(family: Family, variance: Fraction, coordinates: int = 1, failure: Fra
     if not 0 < failure < 1:
         raise ConfigurationError(f"the failure probability must be between 0 and 1, not {failure}")
     ratio = 2 * coordinates / Fraction(failure)
-    log = LN_2_ABOVE * math.ceil(ratio).bit_length()
+    log = LN_2_ABOVE * (math.ceil(ratio) - 1).bit_length()  # ratio is at most 2 to that power
     if family is Skellam:
         tilt = _root(lambda t: float(variance) * (t * math.sinh(t) - math.cosh(t) + 1) - float(log))
         exponent = variance * (_cosh_above(tilt) - 1)
