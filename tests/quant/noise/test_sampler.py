@@ -29,6 +29,8 @@ LAWS = [
     TableLaw((7,), 4),
     TableLaw(tuple(range(1, 300)), -100),
     TableLaw((1, 0, 2**80), 2**40),
+    TableLaw((2**199 - 1, 2**199 + 1)),  # boundaries so near the ends of intervals that they have to be sharpened
+    TableLaw((2**199 + 1, 2**199 - 1)),
 ]
 IDS = [repr(law)[:40] for law in LAWS]
 
