@@ -96,7 +96,7 @@ class Sampler:
         self._high = np.array([*high, _LAST], np.uint64)
         self._values = np.array([self._term.value(index) for index in range(len(high) + 1)], np.int64)
         starts = np.arange(1 << CELL_BITS, dtype=np.uint64) << np.uint64(TAIL_BITS)
-        self._first = np.searchsorted(self._high[:-1], starts, "right")
+        self._first = np.searchsorted(self._high[:-1], starts, "right").astype(np.int32)
         inside = np.searchsorted(self._low[:listed], starts | _TAIL_MASK, "right") - self._first
         self._several = (inside > 1) | ((inside == 1) & (self._first == len(high)))
         largest = int(np.abs(self._values).max())
@@ -158,9 +158,9 @@ class Sampler:
         raise InputError("the law's boundaries do not get sharper: is its boundaries() an enclosure?")
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=256)
 def sampler_for(law: Law) -> Sampler:
-    """Give the sampler of a law, built once and kept: every round asks for the same few."""
+    """Give the sampler of a law, built once and kept (half a megabyte each): every round asks for the same few."""
     return Sampler(law)
 
 
