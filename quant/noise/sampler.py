@@ -72,15 +72,23 @@ class Sampler:
             InputError: count is not a whole number >= 0.
         """
         count = whole_number(count, "the number of draws", 0, 2**40, InputError)
-        out = np.empty(count, np.int64)
-        raw = np.empty(2 * min(count, BLOCK), np.uint8)
-        for start in range(0, count, BLOCK):
-            block = out[start : start + BLOCK]
-            words = raw[: 2 * block.size]
-            block[:] = self._draw_block(words, stream)
-            for _ in range(self._terms - 1):
-                block += self._draw_block(words, stream)
-        return out
+        total = np.zeros(count, np.int64)
+        self.add(total, stream)
+        return total
+
+    def add(self, total: NDArray[np.int64], stream: RandomStream) -> None:
+        """Add to each entry of ``total`` (shape (count,), changed in place) what `draw` would give.
+
+        Raises:
+            InputError: not a vector of int64.
+        """
+        if total.dtype != np.int64 or total.ndim != 1:
+            raise InputError(f"noise is added to a vector of int64, not to {total.dtype} of shape {total.shape}")
+        raw = np.empty(2 * min(total.size, BLOCK), np.uint8)
+        for start in range(0, total.size, BLOCK):
+            block = total[start : start + BLOCK]
+            for _ in range(self._terms):
+                block += self._draw_block(raw[: 2 * block.size], stream)
 
     def _tabulate(self, boundaries: Boundaries) -> None:
         """Make the arrays of the vectorised path from boundaries that are at most 1 wide at 64 bits.

@@ -66,7 +66,7 @@ from quant.checks import whole_number
 from quant.errors import ConfigurationError, InputError
 from quant.noise.enclosures import exp_minus
 from quant.noise.laws import DiscreteGaussian, Skellam, exact_variance
-from quant.noise.sampler import draw
+from quant.noise.sampler import draw, sampler_for
 from quant.noise.tails import FAILURE, MAX_TOTAL_VARIANCE, Family, reach
 from quant.streams import RandomStream
 
@@ -214,7 +214,7 @@ class Sharing:
             raise InputError(f"{self.clients - self.least} components need as many streams, not {len(components)}")
         noise = self.draw_base(count, base)
         for number, stream in enumerate(components, start=1):
-            noise += self.draw_component(number, count, stream)
+            sampler_for(self.family(self._component(number))).add(noise, stream)
         return noise
 
     def draw_excess(self, count: int, revealed: Mapping[int, Mapping[int, RandomStream]]) -> NDArray[np.int64]:
@@ -236,7 +236,7 @@ class Sharing:
                     f"of {self.clients} need exactly {list(numbers)}"
                 )
             for number in numbers:
-                excess += self.draw_component(number, count, streams[number])
+                sampler_for(self.family(self._component(number))).add(excess, streams[number])
         return excess
 
     def _component(self, number: int) -> Fraction:
