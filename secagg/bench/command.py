@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from secagg import theme
-from secagg.bench import distortion_tables, masking, memory, peers, quantization, scaling, shamir
+from secagg.bench import distortion_tables, masking, memory, noise, peers, quantization, scaling, shamir
 from secagg.bench.measure import Effort, Row, commit, machine
 from secagg.errors import UsageError
 
@@ -23,6 +23,7 @@ BENCHES: dict[str, Callable[[Effort], list[Row]]] = {
     "scaling": scaling.bench,
     "memory": memory.bench,
     "peers": peers.bench,
+    "noise": noise.bench,
 }
 
 TABLES: dict[str, Callable[[Console, list[Row]], None]] = {"quant": distortion_tables.show}

@@ -57,7 +57,7 @@ def _adapter(name: str, *frameworks: str) -> Room:
 
 
 # What the benchmarks measure against, where it is installed.
-PEERS = frozenset({"flwr", "tenseal", "fedbiomed"})
+PEERS = frozenset({"flwr", "tenseal", "fedbiomed", "opendp"})
 
 # Adapter -> the framework it adapts. An adapter is a module or a folder of this name.
 FRAMEWORKS = {
