@@ -11,6 +11,7 @@ from quant import QuantError
 from secagg.bench.command import bench_command
 from secagg.demo.command import demo_command
 from secagg.errors import RoundRefused, UsageError
+from secagg.plan.command import plan_command
 from secagg.simulate.command import simulate_command
 
 # Usage errors belong to click, which newer versions of typer carry inside instead of depending on it.
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)
+app.command("plan")(plan_command)
 app.command("bench")(bench_command)
 
 

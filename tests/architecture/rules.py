@@ -75,6 +75,7 @@ ROOMS = {
     "secagg.cli": Room(PRODUCT, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
     "secagg.bench": Room(PRODUCT | {"matplotlib", "flwr"}, never=ADAPTERS, lazily=frozenset({"flwr"})),
+    "secagg.plan": Room(PRODUCT | {"optuna"}, never=ADAPTERS, lazily=frozenset({"optuna"})),
     # The two ends of a wire meet on the wire only.
     "secagg.coordinator": Room(PRODUCT | {"starlette", "uvicorn"}, never=ADAPTERS | {"secagg.site"}),
     "secagg.site": Room(PRODUCT | {"httpx"}, never=ADAPTERS | {"secagg.coordinator"}),
