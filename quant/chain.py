@@ -24,7 +24,7 @@ from quant.refused import refuse_scheme
 from quant.sparse import KeepCoordinates, SharedRandomK
 from quant.streams import SYSTEM_STREAM, RandomStream
 from quant.transforms import HadamardRotation, Transform, out_dims
-from quant.vectors import WIDE_SLICE, FloatVector, as_vector, check_integers, magnitude, slices
+from quant.vectors import WIDE_SLICE, FloatVector, Integers, as_vector, check_integers, magnitude, slices
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Chain:
         coins = self._coins(stream, public, client)
         high = self._magnitude(x)
 
-        def fill(part: slice, out: NDArray[np.int64]) -> None:
+        def fill(part: slice, out: Integers) -> None:
             for run in slices(out.size, WIDE_SLICE):
                 first = part.start + run.start
                 self.grid.encode_part(x[first : part.start + run.stop], first, out[run], coins, high)

@@ -13,6 +13,9 @@ from quant.errors import InputError
 
 FloatVector = NDArray[np.float32] | NDArray[np.float64]
 
+Integers = NDArray[np.int64] | NDArray[np.int32]
+"""Encoded coordinates; 32 bits wherever they suffice and stay inside of the package."""
+
 SLICE = 1 << 13
 """Coordinates per slice. Part of the error bound of `clip.l2_norm`; no integer on the grid depends on it.
 Small enough, too, that no BLAS starts threads for one slice."""
