@@ -22,8 +22,8 @@ MAX_DITHER_LEVELS = 2**30
 FLOAT_ERROR = 2.0**-49
 """Most that float64 arithmetic adds to the error of one value, in units of ``bound``. Proof: `UniformGrid`."""
 
-FAR = 16
-"""A value at most so many times beyond the range of a coarse grid is clipped as an integer."""
+MOST_LATE_STEPS = 2.0**13
+"""Values of so many steps, 16 fraction bits, half the grid and a coin fit a signed 32-bit word together."""
 
 Rounding = Literal["stochastic", "nearest", "dither", "conditional"]
 
@@ -206,8 +206,7 @@ class UniformGrid:
         steps = self._steps_per_unit() * (1 if self.rounding == "nearest" else 2.0**self.coin_bits)
         wide, offset = np.empty(part.size, np.float64), (self.levels - 1) << (self.coin_bits - 1)  # half the grid
         short = self.coin_bits == 16 and self.rounding != "nearest"
-        # Integers are clipped in half the time of floats, if they hold what is clipped.
-        late = short and self.bound < high <= FAR * self.bound and self.levels <= MAX_NARROW_LEVELS // FAR
+        late = high > self.bound and self.clips_late(high)
         with np.errstate(under="ignore"):
             if high > self.bound and not late:
                 np.clip(part, -self.bound, self.bound, out=wide, dtype=np.float64)
@@ -222,6 +221,11 @@ class UniformGrid:
             if self.levels % 2 == 0:
                 wide -= 0.5  # the middle grid point stands half a step above zero
             np.add(nearest(wide), self.levels // 2, out=out, casting="unsafe")
+
+    def clips_late(self, high: float) -> bool:
+        """Whether magnitudes up to ``high`` are clipped as 32-bit integers: faster than to look for the largest."""
+        short = self.coin_bits == 16 and self.rounding != "nearest" and self.levels <= MAX_NARROW_LEVELS
+        return short and high * self._steps_per_unit() <= MOST_LATE_STEPS
 
     def decode(self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = ()) -> NDArray[np.float64]:
         """Give the sum of ``count`` vectors from the sum of their integers: step * total - count * bound, float64.

@@ -108,16 +108,23 @@ class LaneLayout:
             fill(slice(first, last), values)
             local = [slice(run.start - first, run.stop - first) for run in runs]
             if values.dtype == np.int32:
-                self._stack_halves([values.view(np.uint32)[run] for run in local], packed[lane])
+                self._stack_halves(values.view(np.uint32), local, packed[lane])
             else:
                 self._stack([values.view(np.uint64)[run] for run in local], packed[lane])
         return packed
 
-    def _stack_halves(self, runs: Sequence[NDArray[np.uint32]], target: NDArray[np.uint64]) -> None:
-        """Write the lanes of one block: join as many fields as 32 bits hold, at half the traffic, then join those."""
-        together = HALF_BITS // self.width
-        joined = [_horner(runs[first : first + together], self.width) for first in range(0, len(runs), together)]
-        self._stack(joined, target, together * self.width)
+    def _stack_halves(self, values: NDArray[np.uint32], runs: list[slice], target: NDArray[np.uint64]) -> None:
+        """Write the lanes of one block: join as many fields as 32 bits hold, at half the traffic, then those."""
+        lanes, together = target.size, HALF_BITS // self.width
+        whole = values.size // (lanes * together)  # groups of full fields, joined all at once
+        fields = values[: whole * together * lanes].reshape(whole, together, lanes)
+        joined = fields[:, -1] if together == 1 else fields[:, -1] << np.uint32(self.width)
+        for field in range(together - 2, -1, -1):
+            joined += fields[:, field]
+            if field:
+                joined <<= np.uint32(self.width)
+        rest = [values[run] for run in runs[whole * together :]]  # less than a group, its last field may be short
+        self._stack([*joined, *([_horner(rest, self.width)] if rest else [])], target, together * self.width)
 
     def _stack(self, runs: Sequence[Words], target: NDArray[np.uint64], width: int | None = None) -> None:
         """Write sum runs[f] 2^(width f) to the lanes of one block; the highest field may be shorter than the others."""
@@ -187,9 +194,12 @@ def _horner(runs: Sequence[NDArray[np.uint32]], width: int) -> NDArray[np.uint32
     """Give sum runs[f] 2^(width f) in 32 bits; the highest may be shorter. One run is given back itself."""
     if len(runs) == 1:
         return runs[0]
-    total = np.zeros(runs[0].size, np.uint32)
-    total[: runs[-1].size] = runs[-1]
-    for run in reversed(runs[:-1]):
-        total <<= np.uint32(width)
+    total = np.empty(runs[0].size, np.uint32)
+    highest = runs[-1].size
+    np.left_shift(runs[-1], np.uint32(width), out=total[:highest])
+    total[highest:] = 0
+    for place, run in reversed(list(enumerate(runs[:-1]))):
         total[: run.size] += run
+        if place:
+            total <<= np.uint32(width)
     return total

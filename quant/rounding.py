@@ -104,7 +104,7 @@ def round_short(
     fixed += offset + 0.5
     np.copyto(words, fixed, casting="unsafe")  # truncates, which is the floor of all that clip leaves alone
     if clip:
-        np.clip(words, 0, 2 * offset, out=words)
+        words.clip(0, 2 * offset, out=words)
     words += coins
     words >>= 16
     if words is not out:

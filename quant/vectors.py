@@ -21,7 +21,7 @@ SLICE = 1 << 13
 Small enough, too, that no BLAS starts threads for one slice."""
 
 
-WIDE_SLICE = 1 << 15
+WIDE_SLICE = 1 << 16
 """Coordinates per slice where no BLAS is called: wider, because each numpy call costs about a microsecond."""
 
 
