@@ -18,7 +18,7 @@ from quant.layout import Layout, Leaf, Update
 from quant.lossless import LosslessGrid, fixed_point
 from quant.mixed import NestedGrids
 from quant.modular import ModularGrid, modular_step
-from quant.planning import Plan, Setting, Updates, plan
+from quant.planning import Plan, Setting, Updates, assess, plan
 from quant.presets import DEFAULTS, from_config
 from quant.public import PublicRandomness
 from quant.robust import GroupedMean
@@ -66,6 +66,7 @@ __all__ = [
     "UpdateCodec",
     "Updates",
     "Weighting",
+    "assess",
     "bits_by_range",
     "chain",
     "field_width",

@@ -12,7 +12,7 @@ from quant.grid import Rounding, UniformGrid
 from quant.lanes import LaneLayout
 from quant.layers import check_layers, layer_lengths, runs_of
 from quant.streams import RandomStream
-from quant.vectors import FloatVector, as_vector
+from quant.vectors import FloatVector, Integers, as_vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,7 @@ class LayeredGrid:
         pairs = zip(self.lengths, self.grids, strict=True)
         return tuple(LaneLayout(length, field_width(grid.levels, clients, noise=noise)) for length, grid in pairs)
 
-    def encode_part(
-        self, part: FloatVector, first: int, out: NDArray[np.int64], stream: RandomStream, high: float
-    ) -> None:
+    def encode_part(self, part: FloatVector, first: int, out: Integers, stream: RandomStream, high: float) -> None:
         """Round coordinates first, first + 1, ..., each on the grid of its layer."""
         for run, grid in zip(runs_of(self.lengths), self.grids, strict=True):
             start, stop = max(run.start - first, 0), min(run.stop - first, part.size)

@@ -12,13 +12,14 @@ import typer
 from rich.console import Console
 
 from secagg import theme
-from secagg.bench import distortion_tables, masking, memory, noise, peers, quantization, scaling, shamir
+from secagg.bench import distortion_tables, encode, masking, memory, noise, peers, quantization, scaling, shamir
 from secagg.bench.measure import Effort, Row, commit, machine
 from secagg.errors import UsageError
 
 BENCHES: dict[str, Callable[[Effort], list[Row]]] = {
     "masking": masking.bench,
     "quant": quantization.bench,
+    "encode": encode.bench,
     "shamir": shamir.bench,
     "scaling": scaling.bench,
     "memory": memory.bench,

@@ -22,28 +22,29 @@ def _show_bits(console: Console, data: str, rows: Sequence[Row]) -> None:
     clients, dim = rows[0]["clients"], rows[0]["dim"]
     by_bits = {(row["scheme"], row["wire_bits"]): row for row in rows if "encode_seconds" not in row}
     table = theme.table(
-        f"NMSE of the mean with rotation, {data} updates, n = {clients}, d = {dim}; EDEN cannot be summed",
+        f"NMSE of the mean, rotated {data} updates, n = {clients}, d = {dim}; EDEN cannot be summed",
         *(
-            "wire bits",
+            "bits",
             "dither",
             "predicted",
             "overflows",
             "stochastic",
             "EDEN",
-            "planner",
-            "over the best fixed setting",
+            "planner takes",
+            "its error",
+            "over best fixed",
         ),
     )
     for bits in sorted({bits for _, bits in by_bits}):
         ours = by_bits.get(("planned rotation + dither", bits))
         rough = by_bits.get(("planned rotation + stochastic", bits))
-        chosen = next((row for row in (ours, rough) if row is not None and "over_best_fixed" in row), None)
+        chosen = next((row for row in rows if row["wire_bits"] == bits and "over_best_fixed" in row), None)
         table.add_row(
             str(bits),
             *(_figure(ours, "nmse"), _figure(ours, "predicted"), "" if ours is None else str(ours["overflows"])),
             *(_figure(rough, "nmse"), _figure(by_bits.get(("EDEN (not summable)", bits)), "nmse")),
-            "" if chosen is None else f"{chosen['over_best_fixed']:+.1%}",
-            "" if chosen is None else chosen["best_fixed"],
+            "" if chosen is None else chosen["scheme"].removeprefix("planned "),
+            *(_figure(chosen, "nmse"), "" if chosen is None else f"{chosen['over_best_fixed']:+.1%}"),
         )
     console.print(table)
 

@@ -78,6 +78,7 @@ ROOMS = {
     "secagg.cli": Room(PRODUCT, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
     "secagg.bench": Room(PRODUCT | {"matplotlib"} | PEERS, never=ADAPTERS, lazily=PEERS),
+    "secagg.plan": Room(PRODUCT | {"optuna"}, never=ADAPTERS, lazily=frozenset({"optuna"})),
     "secagg.study": Room(PRODUCT | {"safetensors"}, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
     # The two ends of a wire meet on the wire only: in what these two rooms say of it.
     "secagg.transport": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
