@@ -162,7 +162,7 @@ class Client:
         while isinstance(self.state, states.ExpectInput):
             spec, low, high = masked_input.expected_stretch(self.state)
             source = vectors[spec.name]
-            values = source[low:high] if isinstance(source, np.ndarray) else source(low, high)
+            values = source[low:high] if isinstance(source, np.ndarray) else np.asarray(source(low, high))
             step = masked_input.client_mask_stretch(self.state, values, model_hash)
             self.state = step.state
             yield from step.outbound

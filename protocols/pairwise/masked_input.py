@@ -112,9 +112,10 @@ def client_mask_stretch(state: states.ClientState, values: NDArray[np.uint64], m
         raise LocalProtocolError(f"no input can be taken in {type(state).__name__}")
     check.check_model(state.model_hash, model_hash)
     spec, start, stop = expected_stretch(state)
-    if not isinstance(values, np.ndarray) or values.dtype != np.uint64 or values.shape != (stop - start,):
-        found = f"{values.shape} of {values.dtype}" if isinstance(values, np.ndarray) else type(values).__name__
-        raise LocalProtocolError(f"vector {spec.name!r} takes {stop - start} values of uint64 next, not {found}")
+    if values.dtype != np.uint64 or values.shape != (stop - start,):
+        raise LocalProtocolError(
+            f"vector {spec.name!r} takes {stop - start} values of uint64 next, not {values.shape} of {values.dtype}"
+        )
     if not residues.is_power_of_two(spec.modulus) and int(values.max()) >= spec.modulus:
         raise LocalProtocolError(f"vector {spec.name!r} takes residues below {spec.modulus}")
     masked = prg.aligned_words(len(values))
