@@ -86,6 +86,17 @@ def test_c32_one_answer_for_one_session() -> None:
     refused(Rule.ONE_ANSWER, ledger.answer, memory, PARAMS, POLICY, SESSION, OTHER_MODEL, "", (5, 6, 7, 8))
 
 
+def test_c32_one_signature_for_one_session() -> None:
+    memory = MemoryLedger()
+    about = (SESSION, MODEL, "")
+    ledger.sign(memory, PARAMS, *about, (1, 2, 3, 4))
+    ledger.sign(memory, PARAMS, *about, (1, 2, 3, 4))
+    refused(Rule.ONE_ANSWER, ledger.sign, memory, PARAMS, *about, (1, 2, 3))
+    refused(Rule.ONE_ANSWER, ledger.sign, memory, PARAMS, SESSION, OTHER_MODEL, "", (5, 6, 7, 8))
+    ledger.sign(memory, PARAMS, bytes([1]) * 32, MODEL, "", (1, 2, 3))
+    ledger.answer(memory, PARAMS, POLICY, *about, (1, 2, 3, 4))
+
+
 def test_c33_the_same_query_over_cohorts_that_are_far_apart_or_equal() -> None:
     memory = MemoryLedger()
     ledger.answer(memory, PARAMS, POLICY, bytes([1]) * 32, MODEL, "v1", (1, 2, 3, 4))

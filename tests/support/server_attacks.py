@@ -373,6 +373,27 @@ def sign_different_survivors(cohort: Cohort) -> None:
     open_fewer_than_the_threshold(cohort, sign_views=True)
 
 
+def sign_again_after_a_restore(cohort: Cohort) -> None:
+    """The five views once more, all of them signed as C24 and C25 ask: clients 4 and 5 sign several of them.
+
+    In between, these two are restored from backups that do not know of the first signature; their ledgers do.
+    """
+    ledgers = {client: MemoryLedger() for client in cohort.ids}
+    attacker = Attacker(cohort, clients=cohort.clients(ledgers)).reach_inputs()
+    backups = {client: machine.snapshot() for client, machine in attacker.clients.items()}
+    signed = {}
+    for view in sorted(set(_VIEWS.values()), reverse=True):
+        for client in view:
+            attacker.clients[client] = Client.restore(backups[client], ledger=ledgers[client])
+            attacker.send_survivors(client, view)
+        signed[view] = dict(attacker.signatures)
+        for client in [client for client, told in _VIEWS.items() if told == view]:
+            # Not before its own view is signed is a client asked: it is the last that it signs.
+            attacker.signatures = signed[view]
+            attacker.send_unmasking(client, view, sorted(set(cohort.ids) - set(view)), view)
+    same(attacker.recover_sum((4, 5), (1, 2, 3)), cohort.sum_of((4, 5)))
+
+
 def ask_for_both_shares(cohort: Cohort) -> None:
     """One question names the victim both among the survivors and among the dropped."""
     attacker = Attacker(cohort).reach_inputs()
