@@ -91,16 +91,21 @@ def begin(ledger: Ledger, params: RoundParams, policy: LocalPolicy, data_version
 
 
 def contribute(ledger: Ledger, params: RoundParams, session: bytes, model_hash: bytes, data_version: str) -> None:
-    """Record that an input is about to leave (rule C31: one contribution per study, round and model).
+    """Record that an input is about to leave (rule C31: one contribution per study, round and model, and per session).
 
-    A second one, over another cohort or under other masks, would let the server subtract the two sums.
+    A second one, over another cohort or under other masks, would let the server subtract the two sums. A second one in
+    the same session, for another model, would be masked with the same seeds, which are opened for the first.
     """
+    this = (params.study, params.round_index, model_hash)
     for entry in ledger.entries():
-        if entry.said == "input" and (*_round(entry), entry.model_hash) == (
-            params.study,
-            params.round_index,
-            model_hash,
-        ):
+        if entry.said != "input":
+            continue
+        if entry.session == session:
+            refuse(
+                Rule.ONE_CONTRIBUTION,
+                "this client has already sent an input in this session: resend those bytes, or leave the round",
+            )
+        if (*_round(entry), entry.model_hash) == this:
             refuse(
                 Rule.ONE_CONTRIBUTION,
                 f"this client has already sent an input for round {params.round_index} of study {params.study!r} and "

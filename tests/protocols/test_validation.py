@@ -72,9 +72,15 @@ def test_c31_one_input_for_one_round_and_model() -> None:
     memory = MemoryLedger()
     ledger.contribute(memory, PARAMS, SESSION, MODEL, "")
     refused(Rule.ONE_CONTRIBUTION, ledger.contribute, memory, instead(PARAMS, attempt=1), bytes(32), MODEL, "")
-    ledger.contribute(memory, PARAMS, SESSION, OTHER_MODEL, "")
-    ledger.contribute(memory, instead(PARAMS, round_index=1), SESSION, MODEL, "")
-    ledger.contribute(memory, instead(PARAMS, study="another"), SESSION, MODEL, "")
+    ledger.contribute(memory, PARAMS, bytes([1]) * 32, OTHER_MODEL, "")
+    ledger.contribute(memory, instead(PARAMS, round_index=1), bytes([2]) * 32, MODEL, "")
+    ledger.contribute(memory, instead(PARAMS, study="another"), bytes([3]) * 32, MODEL, "")
+
+
+def test_c31_one_input_for_one_session() -> None:
+    memory = MemoryLedger()
+    ledger.contribute(memory, PARAMS, SESSION, MODEL, "")
+    refused(Rule.ONE_CONTRIBUTION, ledger.contribute, memory, PARAMS, SESSION, OTHER_MODEL, "")
 
 
 def test_c32_one_answer_for_one_session() -> None:

@@ -394,6 +394,29 @@ def sign_again_after_a_restore(cohort: Cohort) -> None:
     same(attacker.recover_sum((4, 5), (1, 2, 3)), cohort.sum_of((4, 5)))
 
 
+def ask_for_another_model_after_a_restore(cohort: Cohort) -> None:
+    """The victim is restored from a backup and told of another model, and that only some shared keys.
+
+    The masks differ, but their seeds are those of the session: its self-mask seed and the mask keys of the dropped are
+    opened in the honest round over the first model. The last client colludes; n = 4 and t = 3, with 2t = n + c + 1.
+    """
+    lost, colluder = cohort.ids[1], cohort.ids[-1]
+    ledgers = {client: MemoryLedger() for client in cohort.ids}
+    attacker = Attacker(cohort, clients=cohort.clients(ledgers), colluders=(colluder,)).reach_shares()
+    backup = attacker.clients[VICTIM].snapshot()
+    attacker.mask_secrets[colluder] = attacker.clients[colluder].state.mask_secret.reveal()
+    for client in cohort.ids:
+        attacker.send_shares(client)
+        attacker.hear_input(client)
+    survivors = tuple(client for client in cohort.ids if client != lost)
+    ask_alike(attacker, survivors, survivors)
+    attacker.clients[VICTIM] = Client.restore(backup, ledger=ledgers[VICTIM])
+    attacker.models[VICTIM] = OTHER_MODEL
+    attacker.send_shares(VICTIM, (VICTIM, lost, colluder), model=OTHER_MODEL)
+    attacker.hear_input(VICTIM)
+    same(attacker.recover(VICTIM), cohort.inputs[VICTIM])
+
+
 def ask_for_both_shares(cohort: Cohort) -> None:
     """One question names the victim both among the survivors and among the dropped."""
     attacker = Attacker(cohort).reach_inputs()

@@ -231,6 +231,8 @@ def remembered() -> Iterator[Remembered]:
     yield Remembered("C20", "other_model", "The update is of another model than the server's, then of the right one.",
                      "submit", None, model=OTHER_MODEL)  # fmt: skip
     yield bad("C31", "same_session", "A backup was restored after the input had left.", "submit")
+    yield bad("C31", "same_session_other_model", "A backup was restored after an input for another model had left.",
+              "submit", model_hash=OTHER_MODEL)  # fmt: skip
     yield bad("C31", "other_attempt", "An input was sent in another attempt, over another cohort.", "submit",
               attempt=1, session=NOTHING, members=(2, 3, 5))  # fmt: skip
     yield bad("C31", "other_data", "An input was sent before the data changed: the round still asks for one.", "submit",
