@@ -75,6 +75,8 @@ ROOMS = {
     "secagg.cli": Room(PRODUCT, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
     "secagg.bench": Room(PRODUCT | {"matplotlib", "flwr"}, never=ADAPTERS, lazily=frozenset({"flwr"})),
+    # Accounts for what others do, and depends on none of them: a site's budget must not hang on a framework.
+    "secagg.privacy": Room(CRYPTO | NUMERIC | {"secagg.privacy", "secagg.errors"}, never=ADAPTERS),
     # The two ends of a wire meet on the wire only.
     "secagg.coordinator": Room(PRODUCT | {"starlette", "uvicorn"}, never=ADAPTERS | {"secagg.site"}),
     "secagg.site": Room(PRODUCT | {"httpx"}, never=ADAPTERS | {"secagg.coordinator"}),
