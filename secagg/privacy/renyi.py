@@ -113,8 +113,8 @@ def _log_binomials(order: int) -> NDArray[np.float64]:
 
 
 def add(one: Curve, other: Curve) -> Curve:
-    """Compose two curves, rounded up."""
-    return tuple(math.nextafter(a + b, math.inf) for a, b in zip(one, other, strict=True))
+    """Compose two curves, rounded up; nothing added changes nothing."""
+    return tuple(math.nextafter(a + b, math.inf) if a and b else a or b for a, b in zip(one, other, strict=True))
 
 
 def times(curve: Curve, count: int) -> Curve:
