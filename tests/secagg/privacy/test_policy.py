@@ -147,7 +147,7 @@ def test_discrete_gaussian_terms(ledger):
 def test_site_terms(tmp_path):
     with Ledger(tmp_path / "site.sqlite") as ledger:
         ledger.open_cohort(COHORT, Budget(epsilon=2.0, delta=1e-5, unit="site", relation="zero out"))
-        terms = replace(TERMS, unit="site", relation="zero out", coarsening=1, l2_squared=600**2, beta=0.0)
+        terms = replace(TERMS, unit="site", relation="zero out", coarsening=1, l2_squared=515**2, beta=0.0)
         assert POLICY.review(terms, ledger, COHORT).claim.unit == "site"
 
 
