@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from secagg import theme
-from secagg.bench import masking, memory, scaling, shamir
+from secagg.bench import masking, memory, noise, scaling, shamir
 from secagg.bench.measure import Effort, Row, commit, machine
 from secagg.errors import UsageError
 
@@ -19,6 +19,7 @@ BENCHES: dict[str, Callable[[Effort], list[Row]]] = {
     "shamir": shamir.bench,
     "scaling": scaling.bench,
     "memory": memory.bench,
+    "noise": noise.bench,
 }
 
 

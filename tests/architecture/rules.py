@@ -64,6 +64,9 @@ FRAMEWORKS = {
     "opacus": ("opacus", "torch"),
 }
 
+# What benches compare with, where it is installed.
+PEERS = frozenset({"flwr", "opendp"})
+
 ROOMS = {
     "quant": Room(NUMERIC, never=IMPURE),
     "quant.streams": Room(NUMERIC, never=IMPURE - OS_RANDOMNESS),
@@ -74,7 +77,7 @@ ROOMS = {
     "secagg": Room(PRODUCT, never=ADAPTERS),
     "secagg.cli": Room(PRODUCT, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
-    "secagg.bench": Room(PRODUCT | {"matplotlib", "flwr"}, never=ADAPTERS, lazily=frozenset({"flwr"})),
+    "secagg.bench": Room(PRODUCT | {"matplotlib", *PEERS}, never=ADAPTERS, lazily=PEERS),
     # Accounts for what others do, and depends on none of them: a site's budget must not hang on a framework.
     "secagg.privacy": Room(CRYPTO | NUMERIC | {"secagg.privacy", "secagg.errors"}, never=ADAPTERS),
     # The two ends of a wire meet on the wire only.
