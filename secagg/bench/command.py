@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from secagg import theme
-from secagg.bench import masking, memory, noise, scaling, shamir
+from secagg.bench import masking, mechanism, memory, noise, scaling, shamir
 from secagg.bench.measure import Effort, Row, commit, machine
 from secagg.errors import UsageError
 
@@ -20,6 +20,7 @@ BENCHES: dict[str, Callable[[Effort], list[Row]]] = {
     "scaling": scaling.bench,
     "memory": memory.bench,
     "noise": noise.bench,
+    "mechanism": mechanism.bench,
 }
 
 

@@ -94,7 +94,7 @@ ROOMS = {
 # All else draws from a cryptographic stream. These two make inputs, never masks, keys, dither or noise.
 SYNTHETIC_DATA = {
     "secagg.demo": "--seed fixes how the patients are split over the sites and the batches shuffled",
-    "secagg.bench": "made-up share points of a cohort too large to be run",
+    "secagg.bench": "made-up share points of a cohort too large to be run, and vectors whose mean is estimated",
     "secagg.simulate": "--seed fixes the synthetic vectors and the drop-out schedule",
 }
 MAY_DRAW_FROM_OS = ("protocols.entropy", "quant.streams")
