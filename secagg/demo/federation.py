@@ -20,7 +20,7 @@ from secagg.config import RoundConfig
 from secagg.demo.config import DemoConfig
 from secagg.demo.models import State
 from secagg.demo.training import Consortium, Server, plain_mean
-from secagg.demo.unmasked import Train, same_in_the_clear, unmasked_round
+from secagg.demo.unmasked import Train, included_by, same_in_the_clear, unmasked_round
 from secagg.feedback import SiteResidual
 from secagg.record import RoundRecord
 from secagg.session import ClientSession, Contribution, Opened
@@ -50,16 +50,26 @@ class Advanced:
 
 
 class Plain:
-    """Plain float FedAvg (or FedSGD): what quantization and masks are compared with."""
+    """Plain float FedAvg (or FedSGD): what quantization and masks are compared with.
 
-    def __init__(self, config: DemoConfig, consortium: Consortium) -> None:
+    Args:
+        config: what to run.
+        consortium: whose data.
+        together: train all sites in one batch, for sweeps.
+    """
+
+    def __init__(self, config: DemoConfig, consortium: Consortium, *, together: bool = False) -> None:
+        self._together = together
         self.model = consortium.start
         self._consortium = consortium
         self._server = Server(config.updates)
 
     def advance(self, round_index: int, included: Sequence[int]) -> None:
         """Average the updates of those sites."""
-        updates = {site: self._consortium.update(site, round_index, self.model) for site in included}
+        if self._together:
+            updates = self._consortium.updates(included, round_index, self.model)
+        else:
+            updates = {site: self._consortium.update(site, round_index, self.model) for site in included}
         self.model = self._server.apply(self.model, plain_mean(updates, self._consortium.weights_in(round_index)))
 
 
@@ -71,6 +81,7 @@ class Secure:
         consortium: whose data.
         masked: whether the protocol runs; else the same integers are added in the clear, for sweeps.
         compare: with masks, also add in the clear, and compare bit for bit.
+        together: train all sites in one batch, for sweeps.
 
     Attributes:
         model: what the sites were sent last, moved by their updates; see also ``shown``.
@@ -78,11 +89,17 @@ class Secure:
     """
 
     def __init__(
-        self, config: DemoConfig, consortium: Consortium, *, masked: bool = True, compare: bool = False
+        self,
+        config: DemoConfig,
+        consortium: Consortium,
+        *,
+        masked: bool = True,
+        compare: bool = False,
+        together: bool = False,
     ) -> None:
         self.model = consortium.start
         self._config, self._consortium = config, consortium
-        self._masked, self._compare = masked, compare
+        self._masked, self._compare, self._together = masked, compare, together
         self._layout = quant.Layout.of(self.model)
         self.planner = config.planner(self._layout.dim)
         self._server = Server(config.updates)
@@ -96,11 +113,16 @@ class Secure:
         config = self._round_config(round_index)
         weights, stopwatch = self._consortium.weights_in(round_index), Stopwatch()
 
+        dropouts, settings = self._config.dropouts(round_index), self.planner
+        ready: dict[int, State] = {}
+        if self._together:
+            sites = included_by(self._config.sites, dropouts)
+            ready = self._consortium.updates(sites, round_index, received)
+
         def train(site: int) -> tuple[State, int]:
             with stopwatch.training(site):
-                return self._consortium.update(site, round_index, received), weights[site]
+                return ready.get(site) or self._consortium.update(site, round_index, received), weights[site]
 
-        dropouts, settings = self._config.dropouts(round_index), self.planner
         equal = False
         if self._masked:
             opened, record, equal = self._masked_sum(config, data, train, dropouts, stopwatch, view=view)
