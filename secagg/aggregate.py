@@ -9,17 +9,21 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import quant
+from protocols import Secret
 from protocols.pairwise import LocalPolicy
+from protocols.pairwise.params import NO_ROSTER
 from quant.robust import GroupCost
 from secagg.attempts import run_attempts
 from secagg.broadcast import hash_of
 from secagg.config import RoundConfig
+from secagg.contribution import Contribution
 from secagg.errors import UsageError
 from secagg.feedback import SiteResidual
 from secagg.grouped import GroupedRound, GroupSum, run_groups
-from secagg.inprocess import Observer
+from secagg.inprocess import Observer, roster_of
 from secagg.record import RoundRecord
-from secagg.session import ClientSession, Contribution
+from secagg.session import ClientSession
+from secagg.witness import StudyWitness
 
 NO_MODEL = hashlib.sha256(b"secagg: no model").digest()
 """Model hash of a call that aggregates something else than updates of a known model."""
@@ -67,6 +71,9 @@ def aggregate(
     workers: int = 1,
     view: bool = False,
     observe: Observer | None = None,
+    identities: Mapping[int, Secret] | None = None,
+    witness: StudyWitness | None = None,
+    keep_evidence: bool = False,
     model: bytes | None = None,
     downlink_bits: int | None = None,
     monitor: bool = True,
@@ -101,6 +108,10 @@ def aggregate(
         workers: threads that take off masks.
         view: keep what the server saw of one client in ``record.view``.
         observe: called with (phase, client) as clients complete phases.
+        identities: 32-byte Ed25519 secrets by client. With them the round withstands an active server: keys, inputs and
+            survivor lists are signed, and ``consistency-check`` is one more phase.
+        witness: keeps the transcript for an auditor.
+        keep_evidence: keep masked inputs in the transcript too, which proves the sum; see ``secagg.transcript``.
         model: the bytes of the model that everybody was sent (see ``secagg.broadcast``), in place of ``model_hash``.
         downlink_bits: bits of a coordinate in them; bound into the round.
         monitor: send clipped, saturated and squared error of every site inside the secure sum.
@@ -126,6 +137,7 @@ def aggregate(
     elif max_weight is None:
         max_weight = max(1, *weight_of.values())
     first = by_client[min(by_client)] = _resolve(by_client[min(by_client)])
+    roster = None if identities is None else roster_of({client: identities[client] for client in by_client})
     config = RoundConfig(
         clients=tuple(by_client),
         layout=quant.Layout.of(first, include),
@@ -134,6 +146,8 @@ def aggregate(
         threshold=threshold,
         study=study,
         round_index=round_index,
+        adversary="curious" if roster is None else "active",
+        roster=NO_ROSTER if roster is None else roster.hash(),
         monitor=monitor,
         adaptive_clip=adaptive_clip,
         error_feedback=residuals is not None,
@@ -147,12 +161,13 @@ def aggregate(
         with _naming(client):
             return session.prepare(_resolve(by_client[client]), weight)
 
+    bound = model_hash if model is None else hash_of(model)
     if groups is not None:
-        if reduce != "mean" or adaptive_clip is not None or view:
-            raise UsageError("groups are combined to a mean, without an adaptive clip or a view")
+        if reduce != "mean" or adaptive_clip is not None or view or identities is not None or witness is not None:
+            raise UsageError("groups are combined to a mean, without adaptive clip, view, identities or witness")
         grouped = run_groups(
             config,
-            model_hash if model is None else hash_of(model),
+            bound,
             contribute,
             quant.GroupedMean(groups, combine, trim),
             dropouts=dropouts,
@@ -164,14 +179,17 @@ def aggregate(
         return _of_groups(config, grouped, first, dropouts)
     opened, attempt = run_attempts(
         config,
-        model_hash if model is None else hash_of(model),
+        bound,
         contribute,
         dropouts=dropouts,
         policy=policy,
+        identities=identities,
+        roster=roster,
         workers=workers,
         view=view,
         observe=observe,
         residuals=residuals,
+        witness=None if witness is None else lambda attempted: witness.round(attempted, bound, keep=keep_evidence),
     )
     if model is not None:
         attempt.record.model_bytes = dict.fromkeys(attempt.record.uplink_bytes["advertise-keys"], len(model))

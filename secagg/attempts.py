@@ -13,11 +13,14 @@ from dataclasses import replace
 from protocols import Secret
 from protocols.pairwise import LocalPolicy, MemoryLedger, Phase, Roster
 from secagg.config import RoundConfig
+from secagg.contribution import Contribution
 from secagg.errors import SeedMissing
 from secagg.feedback import SiteResidual
 from secagg.inprocess import InProcessRound, Observer
+from secagg.opened import Opened
 from secagg.record import RoundRecord
-from secagg.session import ClientSession, Contribution, Opened
+from secagg.session import ClientSession
+from secagg.witness import RoundWitness
 
 
 def run_attempts(
@@ -33,6 +36,7 @@ def run_attempts(
     view: bool = False,
     observe: Observer | None = None,
     residuals: Mapping[int, SiteResidual] | None = None,
+    witness: Callable[[RoundConfig], RoundWitness] | None = None,
 ) -> tuple[Opened, InProcessRound]:
     """Run a round in one process, again without those who vanished for as long as the joint seed cannot be made.
 
@@ -48,6 +52,7 @@ def run_attempts(
         view: keep one client's update three times in the record.
         observe: called as clients complete phases.
         residuals: with error feedback, what each client kept of earlier rounds.
+        witness: makes what keeps the evidence of an attempt.
 
     Returns:
         The opened sum, and the attempt that opened it; its record holds the bytes and seconds of all attempts.
@@ -74,6 +79,7 @@ def run_attempts(
             ledgers=ledgers,
             residuals=residuals,
             record=record,
+            witness=None if witness is None else witness(config),
         )
         try:
             return attempt.run(contribute), attempt

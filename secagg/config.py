@@ -21,6 +21,7 @@ from secagg.broadcast import check_bits
 from secagg.devices import Devices
 from secagg.errors import UsageError
 from secagg.feedback import check_feedback
+from secagg.metrics import MetricGrid
 from secagg.monitoring import FIGURES, MONITOR
 
 UPDATE = "update"
@@ -31,6 +32,15 @@ WEIGHT = "weight"
 
 INSIDE = "inside"
 """Name of the masked vector that holds a site's bit for the adaptive clip: 1 if its norm was inside."""
+
+COUNTERS = "counters"
+"""Name of the masked vector that holds a site's counters, in a round that counts."""
+
+MAX_COUNT = 1 << 40
+"""Largest value of one site's counter: the sum over all clients of a round stays far below 2^64."""
+
+METRICS = "metrics"
+"""Name of the masked vector that holds a site's metrics, in a round that has any."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,9 @@ class RoundConfig:
         devices: precision of the sites that round more coarsely than ``quantization`` says: client -> shift, its step
             is 2^shift steps.
         downlink_bits: bits of a coordinate of the model that the sites are sent; ``None`` for float32.
+        counters: names of whole numbers, such as right answers on validation data, that are summed exactly beside the
+            update.
+        metrics: name -> public bound of the metrics whose weighted means are opened beside the update.
 
     Raises:
         UsageError: no clients, or ids that are not distinct.
@@ -88,6 +101,8 @@ class RoundConfig:
     error_feedback: bool = False
     devices: Mapping[int, int] = field(default_factory=dict)
     downlink_bits: int | None = None
+    counters: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse at construction: build everything once."""
@@ -121,6 +136,11 @@ class RoundConfig:
         return None if self.max_weight is None else quant.Weighting(self.max_weight)
 
     @cached_property
+    def metric_grid(self) -> MetricGrid:
+        """How metrics become whole numbers; without bounds in a round that has none."""
+        return MetricGrid.of(self.metrics, self.max_weight)
+
+    @cached_property
     def lanes(self) -> quant.LaneLayout:
         """How coordinates are packed into the 64-bit lanes that are masked."""
         return self.codec.facts.lanes(len(self.clients))
@@ -136,6 +156,10 @@ class RoundConfig:
             vectors.append(VectorSpec(INSIDE, 1, 1 << quant.field_width(2, len(self.clients))))
         if self.monitor:
             vectors.append(VectorSpec(MONITOR, len(FIGURES), 1 << 64))
+        if self.counters:
+            vectors.append(VectorSpec(COUNTERS, len(self.counters), 1 << 64))
+        if self.metrics:
+            vectors.append(VectorSpec(METRICS, len(self.metrics), self.metric_grid.modulus(len(self.clients))))
         threshold, degree, least = self._graph()
         return RoundParams(
             study=self.study,
@@ -174,8 +198,8 @@ class RoundConfig:
         return finder.find(clients, self.colluders, dropped, self.adversary, absent=dropped, sigma=sigma)
 
     @cached_property
-    def task(self) -> bytes:
-        """SHA-256 of the canonical JSON of everything above the protocol: layout, quantization, weighting and so on."""
+    def task_text(self) -> str:
+        """The canonical JSON of all above the protocol (layout, quantization, weighting, ...); hashed in ``task``."""
         described: dict[str, object] = {
             "layout": self.layout.config(),
             "quantization": self.codec.config(),
@@ -187,5 +211,13 @@ class RoundConfig:
             "devices": sorted(self.devices.items()),
             "downlink_bits": self.downlink_bits,
         }
-        text = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).digest()
+        if self.counters:
+            described["counters"] = list(self.counters)
+        if self.metrics:
+            described["metrics"] = self.metric_grid.config()
+        return json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @cached_property
+    def task(self) -> bytes:
+        """SHA-256 of ``task_text``."""
+        return hashlib.sha256(self.task_text.encode()).digest()

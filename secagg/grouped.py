@@ -21,12 +21,13 @@ from protocols.pairwise import LocalPolicy, Phase
 from quant.robust import GroupCost
 from secagg.attempts import run_attempts
 from secagg.config import RoundConfig
+from secagg.contribution import Contribution
 from secagg.errors import RoundRefused, UsageError
 from secagg.feedback import SiteResidual
 from secagg.inprocess import Observer
 from secagg.monitoring import Monitoring
 from secagg.record import RoundRecord
-from secagg.session import ClientSession, Contribution
+from secagg.session import ClientSession
 
 BEFORE_INPUT = (Phase.ADVERTISE_KEYS.value, Phase.REVEAL_RANDOMNESS.value, Phase.SHARE_KEYS.value)
 """Phases in which a client that vanishes is not dealt into a group."""

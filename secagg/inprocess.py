@@ -21,11 +21,14 @@ from protocols.pairwise.params import Adversary
 from protocols.pairwise.steps import Outbound
 from protocols.primitives import bitpack, signing
 from secagg.config import UPDATE, RoundConfig
+from secagg.contribution import Contribution
 from secagg.errors import RoundRefused, SeedMissing, UsageError
 from secagg.feedback import SiteResidual
+from secagg.opened import Opened
 from secagg.public import JointRandomness
 from secagg.record import RoundRecord, View
-from secagg.session import ClientSession, Contribution, Opened, ServerSession
+from secagg.session import ClientSession, ServerSession
+from secagg.witness import RoundWitness
 
 PHASES = tuple(phase.value for phase in Phase)
 VIEW_COORDINATES = 4096
@@ -73,6 +76,7 @@ class InProcessRound:
         workers: threads for taking off masks.
         view: keep one client's update three times in the record.
         observe: called as clients complete phases.
+        witness: keeps the evidence of the round.
         ledgers: what each client remembers of earlier attempts and rounds; nothing by default.
         residuals: with error feedback, what each client kept of earlier rounds.
         record: of earlier attempts at this round, to be continued.
@@ -94,10 +98,12 @@ class InProcessRound:
         workers: int = 1,
         view: bool = False,
         observe: Observer | None = None,
+        witness: RoundWitness | None = None,
         ledgers: Mapping[int, Ledger] | None = None,
         residuals: Mapping[int, SiteResidual] | None = None,
         record: RoundRecord | None = None,
     ) -> None:
+        self._witness = witness
         self._config = config
         self._model_hash = model_hash
         self._ledgers = ledgers or {}
@@ -136,6 +142,8 @@ class InProcessRound:
         try:
             return self._run(contribute)
         except ProtocolError as error:
+            if self._witness is not None:
+                self._witness.aborted(str(error))
             raise RoundRefused(f"the round ended without a sum: {error}") from error
 
     def _run(self, contribute: Callable[[int, ClientSession], Contribution]) -> Opened:
@@ -171,7 +179,9 @@ class InProcessRound:
         self, phase: Phase, following: Phase | None, clients: Mapping[int, ClientSession], requests: _Requests
     ) -> _Requests:
         for client, frame in requests:
-            if self._stays(client, phase):
+            stays = self._stays(client, phase)
+            self._note_request(client, frame, arrived=stays)
+            if stays:
                 with self._timed(phase, client):
                     frames = clients[client].receive(frame)
                 self._deliver(phase, client, frames)
@@ -185,6 +195,7 @@ class InProcessRound:
     ) -> _Requests:
         phase = Phase.MASKED_INPUT
         for client, frame in requests:
+            self._note_request(client, frame, arrived=self._stays(client, phase))
             if not self._stays(client, phase):
                 continue
             session = clients[client]
@@ -220,6 +231,8 @@ class InProcessRound:
         with ThreadPoolExecutor(self._workers) as pool:
             opened = self._server.result(pool.map, pieces=self._workers)
         self.record.server_seconds["open"] = time.perf_counter() - started
+        if self._witness is not None:
+            self._witness.opened(opened.vectors)
         if self._config.codec.facts.wraps:
             self._expected &= (1 << self._config.lanes.width) - 1
         self.record.exact = bool(np.array_equal(opened.integers, self._expected))
@@ -240,7 +253,13 @@ class InProcessRound:
             started = time.perf_counter()
             self._server.receive(client, frame)
             self._server_time(phase, started)
+            if self._witness is not None:
+                self._witness.to_server(client, frame)
         self._observe(phase.value, client)
+
+    def _note_request(self, client: int, frame: bytes, *, arrived: bool) -> None:
+        if self._witness is not None:
+            self._witness.to_client(client, frame, arrived=arrived)
 
     def _advance(self, phase: Phase, following: Phase | None) -> _Requests:
         if phase in (Phase.REVEAL_RANDOMNESS, Phase.SHARE_KEYS):
@@ -303,5 +322,9 @@ def simulated_identities(clients: Iterable[int]) -> tuple[dict[int, Secret], Ros
     """Draw an identity for every client and list them in a roster, for rounds without a real consortium."""
     entropy = SystemEntropy()
     secrets = {client: Secret(entropy.take(signing.SECRET_BYTES, "identity")) for client in sorted(clients)}
-    members = tuple((client, signing.public_key(secret.reveal())) for client, secret in secrets.items())
-    return secrets, Roster(members)
+    return secrets, roster_of(secrets)
+
+
+def roster_of(identities: Mapping[int, Secret]) -> Roster:
+    """List the public keys of identities, ascending by client."""
+    return Roster(tuple((client, signing.public_key(secret.reveal())) for client, secret in sorted(identities.items())))

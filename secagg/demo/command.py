@@ -11,12 +11,13 @@ import typer
 from secagg import theme
 from secagg.demo.config import DemoConfig
 from secagg.demo.datasets import DATASET_NAMES
-from secagg.demo.output import check_writable, write_whole
+from secagg.demo.output import check_writable, staged, write_whole
 from secagg.demo.result import DemoResult, to_json
 from secagg.demo.scenarios import SCENARIOS
 from secagg.demo.schemes import SCHEMES
 from secagg.demo.sweep_command import check_axis, sweep_command
 from secagg.errors import UsageError
+from secagg.transcript import Transcript
 
 DEFAULT_FOLDER = Path("secagg-demo")
 DEFAULTS = DemoConfig()
@@ -24,6 +25,7 @@ QUANTIZATION = "Quantization"
 SWEEP = "Sweep"
 DEFAULT_REPEATS = 3
 QUICK_ROUNDS = 8
+TRANSCRIPT = "transcript.jsonl"
 
 
 def demo_command(
@@ -118,8 +120,13 @@ def demo_command(
     seed: Annotated[int, typer.Option(help="Fixes data, training and drop-outs; never masks, keys or rounding.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help=f"Folder for report.html and result.json.  Default: {DEFAULT_FOLDER}; none with --json."),
+        typer.Option(
+            help=f"Folder for report.html, result.json and {TRANSCRIPT}.  Default: {DEFAULT_FOLDER}; none with --json."
+        ),
     ] = None,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="Run every party as a process of its own, over TLS on this machine.")
+    ] = False,
     quick: Annotated[bool, typer.Option("--quick", help=f"A first look: {QUICK_ROUNDS} rounds.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -149,6 +156,9 @@ def demo_command(
         monitor=monitor,
         coarser=coarser,
     )
+    if processes:
+        run_as_processes(config, dropout_given=dropout is not None or out is not None or sweep is not None, json=json)
+        return
     if sweep is not None:
         check_axis(sweep)
     folder = out if out is not None or json else DEFAULT_FOLDER
@@ -158,7 +168,8 @@ def demo_command(
     if sweep is not None:
         sweep_command(sweep, config, repeats, folder, json=json)
         return
-    result = _run(config, quiet=json)
+    with staged(folder, TRANSCRIPT) as path:
+        result = _run(config, path, quiet=json)
     if folder is not None:
         _write(result, folder)
     if json:
@@ -168,25 +179,63 @@ def demo_command(
 
     console = theme.output()
     show_result(result, console)
+    where = DEFAULT_FOLDER if folder is None else folder
     console.print(
-        f"next: open {DEFAULT_FOLDER if folder is None else folder}/report.html in a browser; "
-        "secagg simulate --view shows single numbers"
+        f"next: open {where}/report.html in a browser; an auditor checks the study with secagg audit "
+        f"{where}/{TRANSCRIPT}; secagg simulate --view shows single numbers"
     )
 
 
-def _check_installed() -> None:
-    missing = [name for name in ("torch", "sklearn", "matplotlib") if find_spec(name) is None]
+def _check_installed(*names: str, extras: str = "demo") -> None:
+    missing = [name for name in names or ("torch", "sklearn", "matplotlib") if find_spec(name) is None]
     if missing:
-        raise UsageError(f"secagg demo needs {', '.join(missing)}: pip install 'secagg[demo]'")
+        raise UsageError(f"secagg demo needs {', '.join(missing)}: pip install 'secagg[{extras}]'")
 
 
-def _run(config: DemoConfig, *, quiet: bool) -> DemoResult:
+def run_as_processes(config: DemoConfig, *, dropout_given: bool, json: bool) -> None:
+    """Run the demo as processes over TLS and report.
+
+    Raises:
+        UsageError: options that this form of the demo does not have.
+    """
+    if dropout_given:
+        raise UsageError(
+            "with --processes nobody is made to vanish and no report is written: leave out --dropout, --out"
+        )
+    _check_installed("torch", "sklearn", "httpx", "starlette", "uvicorn", "safetensors", extras="demo,server")
+    with theme.progress(shown=not json) as bar:
+        task = bar.add_task("rounds over TLS", total=config.rounds)
+        from secagg.demo.processes import run_processes
+
+        result = run_processes(config, lambda done: bar.update(task, completed=done))
+    opened = [said for said in result.receipts if said.outcome == "opened"]
+    typical = sorted(result.round_seconds)[len(result.round_seconds) // 2] if result.round_seconds else None
+    if json:
+        facts = {
+            "dataset": config.dataset, "sites": config.sites, "rounds": len(opened), "accuracy": result.accuracy,
+            "accuracy_plain_fedavg": result.accuracy_plain, "bits": config.bits, "seconds": result.seconds,
+            "round_seconds": typical, "processes": config.sites + 1,
+        }  # fmt: skip
+        sys.stdout.write(jsonlib.dumps(facts) + "\n")
+        return
+    console = theme.output()
+    console.print(f"{config.sites} sites and a coordinator, each a process of its own, finished {len(opened)} rounds")
+    console.print(f"accuracy {result.accuracy:.3f}; plain FedAvg in floats {result.accuracy_plain:.3f}")
+    if typical is not None:
+        console.print(f"{theme.human_seconds(typical)} a round, training included; {result.seconds:.0f} s in all")
+    console.print("next: secagg study new DIR begins a study of your own")
+
+
+def _run(config: DemoConfig, path: Path | None, *, quiet: bool) -> DemoResult:
     from secagg.demo.display import watching
 
     with watching(config, quiet=quiet) as progress:
         from secagg.demo.runner import run  # takes seconds, for torch: the bar is there meanwhile
 
-        return run(config, progress)
+        if path is None:
+            return run(config, progress)
+        with Transcript(path) as transcript:
+            return run(config, progress, transcript)
 
 
 def _write(result: DemoResult, folder: Path) -> None:

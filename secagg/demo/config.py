@@ -20,7 +20,7 @@ from secagg.devices import nesting_levels
 from secagg.errors import UsageError
 from secagg.simulate.run import count_dropouts
 
-PHASES = ("advertise-keys", "share-keys", "masked-input", "unmasking")
+PHASES = ("advertise-keys", "share-keys", "masked-input", "consistency-check", "unmasking")
 
 # How sites train is a public agreement of the study: the grid's range follows from it (`update_limit`).
 LOCAL_STEPS = 10
@@ -153,7 +153,7 @@ class DemoConfig:
     @property
     def threshold(self) -> int:
         """Sites that must stay to the end of a round."""
-        return default_threshold(self.sites)
+        return default_threshold(self.sites, "active")
 
     @property
     def dropouts_per_round(self) -> int:

@@ -7,23 +7,38 @@ every setting.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from time import perf_counter
 
 import torch
 
 import quant
+from protocols.pairwise import LocalPolicy
 from quant.vectors import FloatVector
 from secagg.adaptive import RoundPlanner
 from secagg.attempts import run_attempts
 from secagg.broadcast import Downlink, hash_of, read
 from secagg.config import RoundConfig
+from secagg.contribution import Contribution
 from secagg.demo.config import DemoConfig
 from secagg.demo.models import State
 from secagg.demo.training import Consortium, Server, plain_mean
 from secagg.demo.unmasked import Train, included_by, same_in_the_clear, unmasked_round
 from secagg.feedback import SiteResidual
+from secagg.inprocess import simulated_identities
+from secagg.opened import Opened
 from secagg.record import RoundRecord
-from secagg.session import ClientSession, Contribution, Opened
+from secagg.session import ClientSession
+from secagg.transcript.chain import Transcript, study_record
+from secagg.witness import StudyWitness
+
+FACTS = {
+    "purpose": "A demonstration: hospitals that exist in this process only train a classifier together.",
+    "data": "A public data set of scikit-learn, split over the sites; no patient's record leaves its site.",
+    "recipients": "The coordinator and every site receive the sum of each round, and with it the trained model.",
+    "retention": "Round keys live as long as the process; this transcript stays until somebody deletes it.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +97,7 @@ class Secure:
         masked: whether the protocol runs; else the same integers are added in the clear, for sweeps.
         compare: with masks, also add in the clear, and compare bit for bit.
         together: train all sites in one batch, for sweeps.
+        transcript: with masks, keeps the evidence for an auditor.
 
     Attributes:
         model: what the sites were sent last, moved by their updates; see also ``shown``.
@@ -96,18 +112,24 @@ class Secure:
         masked: bool = True,
         compare: bool = False,
         together: bool = False,
+        transcript: Transcript | None = None,
     ) -> None:
         self.model = consortium.start
         self._config, self._consortium = config, consortium
         self._masked, self._compare, self._together = masked, compare, together
+        self._identities, self._roster = simulated_identities(consortium.sites)
+        self._witness = None if transcript is None else StudyWitness(transcript, self._identities)
+        if transcript is not None:
+            policy = LocalPolicy(adversary="active", roster=self._roster)
+            transcript.append(study_record(_study(config), f"secagg {version('secagg')}", policy, FACTS))
         self._layout = quant.Layout.of(self.model)
         self.planner = config.planner(self._layout.dim)
         self._server = Server(config.updates)
         self._downlink = Downlink.start(self._layout, config.downlink_bits)
         self._residuals: Mapping[int, SiteResidual] | None = {} if config.error_feedback else None
 
-    def advance(self, round_index: int, *, view: bool = False) -> Advanced:
-        """Run one round."""
+    def advance(self, round_index: int, *, last: bool = False) -> Advanced:
+        """Run one round; of the last, the record keeps a view and the transcript the masked inputs."""
         data, self._downlink = self._downlink.send(self.model)
         received = self._state(read(data, self._layout, self._config.downlink_bits))
         config = self._round_config(round_index)
@@ -125,7 +147,7 @@ class Secure:
 
         equal = False
         if self._masked:
-            opened, record, equal = self._masked_sum(config, data, train, dropouts, stopwatch, view=view)
+            opened, record, equal = self._masked_sum(config, data, train, dropouts, stopwatch, last=last)
         else:
             opened, residuals = unmasked_round(config, train, dropouts, self._residuals)
             record = RoundRecord(config.lanes.width, config.params.threshold, monitoring=opened.monitoring)
@@ -143,7 +165,7 @@ class Secure:
         dropouts: Mapping[int, str],
         stopwatch: "Stopwatch",
         *,
-        view: bool,
+        last: bool,
     ) -> tuple[Opened, RoundRecord, bool]:
         """Add up through the protocol."""
         kept: dict[int, Contribution] = {}
@@ -157,7 +179,17 @@ class Secure:
             return contribution
 
         opened, attempt = run_attempts(
-            config, hash_of(data), contribute, dropouts=dropouts, view=view, residuals=self._residuals
+            config,
+            hash_of(data),
+            contribute,
+            dropouts=dropouts,
+            identities=self._identities,
+            roster=self._roster,
+            view=last,
+            residuals=self._residuals,
+            witness=None
+            if self._witness is None
+            else partial(self._witness.round, model_hash=hash_of(data), keep=last),
         )
         self._residuals = attempt.residuals if config.error_feedback else None
         attempt.record.client_seconds["encoding"] = stopwatch.encoded
@@ -179,8 +211,10 @@ class Secure:
             quantization=config.quantization(round_index, self.planner, self._layout.dim),
             max_weight=self._consortium.weight_bound,
             threshold=config.threshold,
-            study=f"demo {config.dataset}",
+            study=_study(config),
             round_index=round_index,
+            adversary="active",
+            roster=self._roster.hash(),
             monitor=config.monitor,
             adaptive_clip=self.planner.clip,
             error_feedback=config.error_feedback,
@@ -192,6 +226,10 @@ class Secure:
         """Give a flat vector in the shapes of the model, float32."""
         found: State = self._layout.unflatten(vector, like=self.model)
         return {name: tensor.to(torch.float32) for name, tensor in found.items()}
+
+
+def _study(config: DemoConfig) -> str:
+    return f"demo {config.dataset}"
 
 
 class Stopwatch:

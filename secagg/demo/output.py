@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from secagg.errors import UsageError
@@ -49,6 +50,34 @@ def write_whole(folder: Path, files: Mapping[str, str | bytes]) -> None:
     finally:
         for part_path in waiting:
             part_path.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged(folder: Path | None, name: str) -> Iterator[Path | None]:
+    """Give the path of a file to write while work goes on; it takes its name in ``folder`` when all went well.
+
+    Gives ``None`` for no folder. After an error nothing is left behind.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    if folder is None:
+        yield None
+        return
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{name}-{os.getpid()}"
+        part.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(_refusal(folder, error)) from None
+    try:
+        yield part
+        part.replace(folder / name)
+    finally:
+        part.unlink(missing_ok=True)
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _refusal(folder: Path, error: OSError) -> str:

@@ -74,7 +74,7 @@ $rows
 </table>
 </div>
 <p class="quiet">A site that vanishes before completing masked-input, or earlier, is not in the sum. One that
-vanishes at unmasking has sent its input already, and is.</p>
+vanishes later has sent its input already, and is.</p>
 </section>
 <section>
 <h2>How to read this</h2>
@@ -82,10 +82,11 @@ vanishes at unmasking has sent its input already, and is.</p>
 <li>The grid: every coordinate of an update, times the site's examples over the agreed most of $weight_bound, is
 rounded ($scheme) to $bits bits on [-r, r]. $range</li>
 <li>At least $threshold of $sites sites must stay for a sum to be opened.</li>
-<li>The server is assumed to follow the protocol. Secure aggregation hides the updates in their sum; it does not
-hide what the sum says. No noise was added, so no epsilon is claimed. Sums of rounds with different drop-outs
-can be compared, and the total number of examples in each is opened with it, so sizes of sites can be worked out
-over many rounds.</li>
+<li>Sites sign what they send and the list of survivors, so the server may lie without reading an update; its log
+and the receipts of the sites are in transcript.jsonl (secagg audit). Secure aggregation hides the updates in their
+sum; it does not hide what the sum says. No noise was added, so no epsilon is claimed. Sums of
+rounds with different drop-outs can be compared, and the total number of examples in each is opened with it, so
+sizes of sites can be worked out over many rounds.</li>
 <li>All sites and the server ran in one process on one machine: bytes are real, network time is not in the
 seconds.</li>
 </ul>

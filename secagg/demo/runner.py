@@ -13,17 +13,19 @@ from secagg.demo.models import one_torch_thread, parameter_count
 from secagg.demo.result import DemoResult, RoundOutcome
 from secagg.demo.training import Consortium
 from secagg.record import RoundRecord
+from secagg.transcript.chain import Transcript
 
 Progress = Callable[[RoundOutcome], object]
 """Called after every round with its outcome."""
 
 
-def run(config: DemoConfig, progress: Progress = lambda _: None) -> DemoResult:
+def run(config: DemoConfig, progress: Progress = lambda _: None, transcript: Transcript | None = None) -> DemoResult:
     """Run the whole demo.
 
     Args:
         config: what to run.
         progress: called after every round.
+        transcript: keeps the evidence for an auditor; of the last round also the masked inputs, which prove its sum.
 
     Raises:
         UsageError: more sites than the data set can serve.
@@ -32,16 +34,18 @@ def run(config: DemoConfig, progress: Progress = lambda _: None) -> DemoResult:
     started = perf_counter()
     with one_torch_thread():
         consortium = Consortium(config)
-        secure, plain = Secure(config, consortium), Plain(config, consortium)
+        secure, plain = Secure(config, consortium, transcript=transcript), Plain(config, consortium)
         outcomes = []
         for round_index in range(config.rounds):
             begun = perf_counter()
-            last = secure.advance(round_index, view=round_index == config.rounds - 1)
+            last = secure.advance(round_index, last=round_index == config.rounds - 1)
             seconds = perf_counter() - begun
             plain.advance(round_index, last.opened.included)
             accuracies = consortium.accuracy(secure.shown), consortium.accuracy(plain.model)
             outcomes.append(_outcome(last, *accuracies, seconds))
             progress(outcomes[-1])
+    if transcript is not None:
+        transcript.end()
     if last.record.view is None:
         raise RuntimeError("the last round was asked for a view and kept none")
     return DemoResult(

@@ -129,9 +129,14 @@ class Consortium:
 
     def accuracy(self, weights: State) -> float:
         """Share of the test examples, 0 .. 1, that the model with ``weights`` labels rightly."""
+        return float((self.predict(weights, self.test.x).argmax(1) == self.test.y).double().mean())
+
+    def predict(self, weights: State, x: torch.Tensor) -> torch.Tensor:
+        """Logits, float32 (examples, classes), of the model with ``weights`` on features ``x``."""
         self._model.load_state_dict(weights)
         with torch.no_grad():
-            return float((self._model(self.test.x).argmax(1) == self.test.y).double().mean())
+            logits: torch.Tensor = self._model(x)
+        return logits
 
 
 def plain_mean(updates: Mapping[int, State], weights: Mapping[int, int]) -> State:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 import quant
 from protocols import SystemEntropy
 from secagg.config import RoundConfig
+from secagg.contribution import Contribution, encode
 from secagg.errors import RoundRefused
 from secagg.feedback import SiteResidual
+from secagg.opened import Opened, open_sums
 from secagg.public import JointRandomness
-from secagg.session import Contribution, Opened, encode, open_sums
 
 Train = Callable[[int], tuple[quant.Update, int]]
 """Gives a site's update and weight."""

@@ -16,10 +16,12 @@ import quant
 from protocols.pairwise import Phase, finder
 from protocols.pairwise.params import NO_ROSTER, Adversary, Protocol
 from secagg.config import RoundConfig
+from secagg.contribution import Contribution
 from secagg.errors import UsageError
 from secagg.inprocess import InProcessRound, Observer, round_phases, simulated_identities
+from secagg.opened import Opened
 from secagg.record import RoundRecord
-from secagg.session import ClientSession, Contribution, Opened
+from secagg.session import ClientSession
 
 
 @dataclass(frozen=True)

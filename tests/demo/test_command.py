@@ -20,7 +20,11 @@ def here(tmp_path, monkeypatch):
 def test_report_and_result_are_written_and_the_next_step_is_named(here, capfd):
     assert main([*QUICK, "--out", "study/one"]) == 0
     out, err = capfd.readouterr()
-    assert sorted(path.name for path in (here / "study/one").iterdir()) == ["report.html", "result.json"]
+    assert sorted(path.name for path in (here / "study/one").iterdir()) == [
+        "report.html",
+        "result.json",
+        "transcript.jsonl",
+    ]
     assert json.loads((here / "study/one/result.json").read_text())["exact"] is True
     assert "next: open study/one/report.html" in out
     assert "round 2 of 2" in err
