@@ -10,11 +10,14 @@ from urllib.parse import urlsplit
 
 import typer
 
+from protocols import SystemEntropy
 from secagg import theme
 from secagg.errors import UsageError
 from secagg.study import definition, identity
 from secagg.study.command import PassphraseFile, passphrase_for
 from secagg.study.definition import Study
+
+NEEDED = ("starlette", "uvicorn", "safetensors", "jinja2", "prometheus_client")
 
 
 def serve_command(
@@ -33,7 +36,11 @@ def serve_command(
 
     Example: secagg serve study.toml
     """
-    missing = [name for name in ("starlette", "uvicorn", "safetensors") if find_spec(name) is None]
+    missing = [
+        name
+        for name in ("starlette", "uvicorn", "safetensors", "jinja2", "prometheus_client")
+        if find_spec(name) is None
+    ]
     if missing:
         raise UsageError(f"secagg serve needs {', '.join(missing)}: pip install 'secagg[server]'")
     study = definition.load(path)
@@ -66,6 +73,14 @@ def _initial(path: Path) -> bytes:
         raise UsageError(f"cannot read the initial weights {path}: {error.strerror or error}") from None
 
 
+def page_token(state: Path) -> str:
+    """Return the token of the page, made once and kept in the state folder (mode 0600)."""
+    path = state / "page-token"
+    if not path.exists():
+        identity.write_new(path, SystemEntropy().take(18, "page-token").hex().encode(), mode=0o600)
+    return path.read_text(encoding="ascii").strip()
+
+
 def _serve(
     study: Study,
     coordinator: identity.Identity,
@@ -80,6 +95,8 @@ def _serve(
     from secagg.coordinator.engine import Engine
     from secagg.coordinator.gate import Gate
     from secagg.coordinator.lock import StateLock
+    from secagg.coordinator.metrics import metrics_route
+    from secagg.coordinator.page import Page
     from secagg.coordinator.server import make_server
     from secagg.coordinator.store import Store
     from secagg.coordinator.web import Web
@@ -90,8 +107,11 @@ def _serve(
         store = Store(state)
         try:
             engine = Engine(study, coordinator, store, initial)
-            web = Web(engine, Gate(study, store.sequences()))
+            token = page_token(state)
+            routes = (*Page(engine, token).routes, metrics_route(engine, token))
+            web = Web(engine, Gate(study, store.sequences()), routes)
             notes = theme.notes()
+            notes.print(f"page: {study.study.coordinator}/?token={token}", soft_wrap=True)
             notes.print(f"coordinator of {study.name!r} on {host}:{port}, state in {state}; stop it with Ctrl+C")
             certificate, key = files or (None, None)
             server = make_server(

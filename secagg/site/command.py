@@ -40,6 +40,9 @@ def join_command(
     state: StateFolder = None,
     ca_file: CaFile = None,
     passphrase_file: PassphraseFile = None,
+    restored: Annotated[
+        bool, typer.Option("--restored", help="The state folder was restored from a backup: leave out one round.")
+    ] = False,
     give_up_after: Annotated[float, typer.Option(help="Stop after so many seconds without an answer.")] = 7 * 86400.0,
     json: Json = False,
 ) -> None:
@@ -69,7 +72,9 @@ def join_command(
             with Display(study, quiet=json) as display:
                 member = Member(study, site, owner, rules.for_rounds(study), code, store)
                 rules_folder = (policy_file or path).parent
-                participant = Participant(member, given, rules, rules_folder, link, display.observe, give_up_after)
+                participant = Participant(
+                    member, given, rules, rules_folder, link, display.observe, give_up_after, restored
+                )
                 finished = participant.run(software())
         finally:
             link.close()
