@@ -16,7 +16,9 @@ from secagg.errors import UsageError
 from secagg.study import definition, identity
 from secagg.study.command import PassphraseFile, passphrase_for
 from secagg.study.definition import Study
+from secagg.transport.files import folder_of
 
+FOREVER = 30 * 86400.0
 NEEDED = ("starlette", "uvicorn", "safetensors", "jinja2", "prometheus_client")
 
 
@@ -29,6 +31,7 @@ def serve_command(
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate.  Default: tls.crt.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its PEM key.  Default: tls.key.")] = None,
     behind_proxy: Annotated[bool, typer.Option("--behind-proxy", help="A proxy on this machine does TLS.")] = False,
+    transport: Annotated[str, typer.Option(help="https, or folder:PATH for sites with no network.")] = "https",
     until_finished: Annotated[bool, typer.Option("--until-finished", help="Stop when the study is over.")] = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -49,7 +52,8 @@ def serve_command(
     secret = key or beside / "coordinator.key"
     coordinator = identity.load(secret, passphrase_for(secret, passphrase_file))
     certificate, its_key = tls_cert or beside / "tls.crt", tls_key or beside / "tls.key"
-    if not behind_proxy:
+    folder = folder_of(transport)
+    if not behind_proxy and folder is None:
         for file in (certificate, its_key):
             if not file.is_file():
                 raise UsageError(f"there is no {file}: name the certificate with --tls-cert and --tls-key")
@@ -62,6 +66,7 @@ def serve_command(
         host=address,
         port=port or urlsplit(study.study.coordinator).port or 443,
         files=None if behind_proxy else (certificate, its_key),
+        folder=folder,
         until_finished=until_finished,
     )
 
@@ -90,9 +95,11 @@ def _serve(
     host: str,
     port: int,
     files: tuple[Path, Path] | None,
+    folder: Path | None,
     until_finished: bool,
 ) -> None:
     from secagg.coordinator.engine import Engine
+    from secagg.coordinator.folder import FolderServer
     from secagg.coordinator.gate import Gate
     from secagg.coordinator.lock import StateLock
     from secagg.coordinator.metrics import metrics_route
@@ -109,15 +116,22 @@ def _serve(
             engine = Engine(study, coordinator, store, initial)
             token = page_token(state)
             routes = (*Page(engine, token).routes, metrics_route(engine, token))
-            web = Web(engine, Gate(study, store.sequences()), routes)
             notes = theme.notes()
-            notes.print(f"page: {study.study.coordinator}/?token={token}", soft_wrap=True)
-            notes.print(f"coordinator of {study.name!r} on {host}:{port}, state in {state}; stop it with Ctrl+C")
-            certificate, key = files or (None, None)
-            server = make_server(
-                web, host=host, port=port, certificate=certificate, key=key, until_finished=until_finished
-            )
-            asyncio.run(server.serve())
+            if folder is not None:
+                web = Web(engine, Gate(study, store.sequences(), tolerance=None), poll_seconds=FOREVER)
+                notes.print(f"coordinator of {study.name!r} on the folder {folder}; stop it with Ctrl+C")
+                asyncio.run(FolderServer(web, folder, until_finished=until_finished).serve())
+            else:
+                token = page_token(state)
+                routes = (*Page(engine, token).routes, metrics_route(engine, token))
+                web = Web(engine, Gate(study, store.sequences()), routes)
+                notes.print(f"page: {study.study.coordinator}/?token={token}", soft_wrap=True)
+                notes.print(f"coordinator of {study.name!r} on {host}:{port}, state in {state}; stop it with Ctrl+C")
+                certificate, key = files or (None, None)
+                server = make_server(
+                    web, host=host, port=port, certificate=certificate, key=key, until_finished=until_finished
+                )
+                asyncio.run(server.serve())
             outcome = engine.progress.finished or "stopped; secagg serve goes on from here"
             theme.output().print(f"{outcome}; weights and transcript are in {state}")
         finally:

@@ -177,13 +177,14 @@ class Lab:
         evaluate: Any = None,
         policy: SitePolicy | None = None,
         link_to: Engine | None = None,
+        carrier: Any = HttpLink,
         **options: Any,
     ) -> Iterator[Participant]:
         study = definition.load(self.home / f"site{site}" / "study.toml")
         rules = policy or SitePolicy()
         self.site_state(site).mkdir(exist_ok=True)
         store = SiteStore(self.site_state(site))
-        link: Any = HttpLink(study, site, self.key(site), store.next_sequence)
+        link: Any = carrier(study, site, self.key(site), store.next_sequence)
         if link_to is not None:
             link.close()
             link = DirectLink(link_to, site, store.next_sequence)
