@@ -134,20 +134,32 @@ class Lab:
     # -- in threads ------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def coordinator(self, *, until_finished: bool = False, poll_seconds: float = 5.0, **options: Any) -> Iterator[Web]:
+    def coordinator(
+        self,
+        *,
+        until_finished: bool = False,
+        poll_seconds: float = 5.0,
+        listen: int | None = None,
+        tls: bool = True,
+        **options: Any,
+    ) -> Iterator[Web]:
         """Serve over TLS from a thread of this process."""
         engine = self.engine(**options)
         lead = self.home / "lead"
         web = Web(engine, Gate(engine.study, engine.store.sequences()), poll_seconds=poll_seconds)
         server = make_server(
-            web, host="127.0.0.1", port=self.port, certificate=lead / "tls.crt", key=lead / "tls.key",
+            web,
+            host="127.0.0.1",
+            port=listen or self.port,
+            certificate=lead / "tls.crt" if tls else None,
+            key=lead / "tls.key" if tls else None,
             until_finished=until_finished,
-        )  # fmt: skip
+        )
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve()))
         thread.start()
         try:
-            self.wait_until_up()
+            self.wait_until_up(port=listen)
             yield web
             if until_finished:
                 thread.join(60)
@@ -160,10 +172,10 @@ class Lab:
             loop.close()
             engine.store.close()
 
-    def wait_until_up(self, seconds: float = 30.0) -> None:
+    def wait_until_up(self, seconds: float = 30.0, port: int | None = None) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port or self.port), timeout=1):
                 return
             time.sleep(0.05)
         raise TimeoutError("the coordinator did not come up")
