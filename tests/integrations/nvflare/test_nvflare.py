@@ -21,7 +21,7 @@ def report(program: str, *arguments: str) -> list[dict[str, object]]:
     return json.loads(next(line for line in text.splitlines() if line.startswith("REPORT "))[7:])
 
 
-@pytest.mark.parametrize("program", ["collab_job"])
+@pytest.mark.parametrize("program", ["collab_job", "classic_job"])
 def test_five_sites_one_of_which_fails(program: str) -> None:
     first, second, third = report(program, "20000", "3")
     everybody, open_ones = [1, 2, 3, 4, 5], [1, 3, 4, 5]
