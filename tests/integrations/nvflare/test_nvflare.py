@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ def shift(places: list[int]) -> float:
     return sum(p * p for p in places) / sum(places) / 256
 
 
-def report(program: str, *arguments: str) -> list[dict[str, object]]:
+def report(program: str, *arguments: str) -> Any:
     text = run_in_stack("nvflare", "nvflare", "-m", f"tests.integrations.nvflare.{program}", *arguments)
     return json.loads(next(line for line in text.splitlines() if line.startswith("REPORT "))[7:])
 
@@ -33,3 +34,10 @@ def test_five_sites_one_of_which_fails(program: str) -> None:
         assert low == pytest.approx(value, abs=5e-4)
         assert high == pytest.approx(value, abs=5e-4)
     assert first["loss"] == pytest.approx(sum(p * p for p in everybody) / sum(everybody) / 2, abs=1e-5)
+
+
+def test_the_sites_own_filter_lets_nothing_out_but_parts_of_sums_that_it_accepts() -> None:
+    told = report("site_policy")
+    assert told["in clear"].startswith("ContentBlockedException")
+    assert "C2" in told["3 sites"]  # the site's policy asks for four
+    assert told["5"] == "1 ['__headers__', 'secagg.letters']"  # one frame, and no weights
