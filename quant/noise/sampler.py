@@ -72,15 +72,23 @@ class Sampler:
             InputError: count is not a whole number >= 0.
         """
         count = whole_number(count, "the number of draws", 0, 2**40, InputError)
-        out = np.empty(count, np.int64)
-        raw = np.empty(2 * min(count, BLOCK), np.uint8)
-        for start in range(0, count, BLOCK):
-            block = out[start : start + BLOCK]
-            words = raw[: 2 * block.size]
-            block[:] = self._draw_block(words, stream)
-            for _ in range(self._terms - 1):
-                block += self._draw_block(words, stream)
-        return out
+        total = np.zeros(count, np.int64)
+        self.add(total, stream)
+        return total
+
+    def add(self, total: NDArray[np.int64], stream: RandomStream) -> None:
+        """Add to each entry of ``total`` (shape (count,), changed in place) what `draw` would give.
+
+        Raises:
+            InputError: not a vector of int64.
+        """
+        if total.dtype != np.int64 or total.ndim != 1:
+            raise InputError(f"noise is added to a vector of int64, not to {total.dtype} of shape {total.shape}")
+        raw = np.empty(2 * min(total.size, BLOCK), np.uint8)
+        for start in range(0, total.size, BLOCK):
+            block = total[start : start + BLOCK]
+            for _ in range(self._terms):
+                block += self._draw_block(raw[: 2 * block.size], stream)
 
     def _tabulate(self, boundaries: Boundaries) -> None:
         """Make the arrays of the vectorised path from boundaries that are at most 1 wide at 64 bits.
@@ -96,7 +104,7 @@ class Sampler:
         self._high = np.array([*high, _LAST], np.uint64)
         self._values = np.array([self._term.value(index) for index in range(len(high) + 1)], np.int64)
         starts = np.arange(1 << CELL_BITS, dtype=np.uint64) << np.uint64(TAIL_BITS)
-        self._first = np.searchsorted(self._high[:-1], starts, "right")
+        self._first = np.searchsorted(self._high[:-1], starts, "right").astype(np.int32)
         inside = np.searchsorted(self._low[:listed], starts | _TAIL_MASK, "right") - self._first
         self._several = (inside > 1) | ((inside == 1) & (self._first == len(high)))
         largest = int(np.abs(self._values).max())
@@ -158,9 +166,9 @@ class Sampler:
         raise InputError("the law's boundaries do not get sharper: is its boundaries() an enclosure?")
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=256)
 def sampler_for(law: Law) -> Sampler:
-    """Give the sampler of a law, built once and kept: every round asks for the same few."""
+    """Give the sampler of a law, built once and kept (half a megabyte each): every round asks for the same few."""
     return Sampler(law)
 
 

@@ -66,7 +66,7 @@ from quant.checks import whole_number
 from quant.errors import ConfigurationError, InputError
 from quant.noise.enclosures import exp_minus
 from quant.noise.laws import DiscreteGaussian, Skellam, exact_variance
-from quant.noise.sampler import draw
+from quant.noise.sampler import draw, sampler_for
 from quant.noise.tails import FAILURE, MAX_TOTAL_VARIANCE, Family, reach
 from quant.streams import RandomStream
 
@@ -125,8 +125,7 @@ class Sharing:
     @property
     def components(self) -> tuple[Fraction, ...]:
         """Variances of the removable components 1 .. n - m, in this order: V / ((n - c - j) (n - c - j + 1))."""
-        honest = self.clients - self.colluders
-        return tuple(self.target / ((honest - j) * (honest - j + 1)) for j in range(1, self.clients - self.least + 1))
+        return tuple(self._component(number) for number in range(1, self.clients - self.least + 1))
 
     @property
     def share(self) -> Fraction:
@@ -149,6 +148,15 @@ class Sharing:
     def total(self, survivors: int) -> Fraction:
         """Variance of the noise in the sum after the removal, if everybody is honest: V (n - D) / (n - D - c)."""
         return survivors * self.residual(survivors)
+
+    def honest_parts(self, survivors: int) -> tuple[Fraction, ...]:
+        """Variances of all independent parts that make up the honest survivors' noise; their sum is the target.
+
+        What an accountant needs for the discrete Gaussian: with D sites missing, a base and D components for each of
+        the n - D - c honest survivors.
+        """
+        kept = (self.base, *self.components[: self.clients - self._survivors(survivors)])
+        return kept * (survivors - self.colluders)
 
     def reach(self, coordinates: int, failure: Fraction = FAILURE) -> int:
         """Bound the noise in the sum *before* the removal, for field widths: |noise| <= reach in all ``coordinates``.
@@ -189,7 +197,7 @@ class Sharing:
         The same stream gives the same integers everywhere: a site adds them, and whoever has the seed subtracts them.
         """
         number = whole_number(number, "the number of a component", 1, self.clients - self.least, InputError)
-        return draw(self.family(self.components[number - 1]), count, stream)
+        return draw(self.family(self._component(number)), count, stream)
 
     def draw_share(self, count: int, base: RandomStream, components: Sequence[RandomStream]) -> NDArray[np.int64]:
         """Draw all that one site adds; int64, shape (count,). Call it before data is touched, add the result later.
@@ -206,7 +214,7 @@ class Sharing:
             raise InputError(f"{self.clients - self.least} components need as many streams, not {len(components)}")
         noise = self.draw_base(count, base)
         for number, stream in enumerate(components, start=1):
-            noise += self.draw_component(number, count, stream)
+            sampler_for(self.family(self._component(number))).add(noise, stream)
         return noise
 
     def draw_excess(self, count: int, revealed: Mapping[int, Mapping[int, RandomStream]]) -> NDArray[np.int64]:
@@ -228,8 +236,12 @@ class Sharing:
                     f"of {self.clients} need exactly {list(numbers)}"
                 )
             for number in numbers:
-                excess += self.draw_component(number, count, streams[number])
+                sampler_for(self.family(self._component(number))).add(excess, streams[number])
         return excess
+
+    def _component(self, number: int) -> Fraction:
+        honest = self.clients - self.colluders
+        return self.target / ((honest - number) * (honest - number + 1))
 
     def _survivors(self, survivors: int) -> int:
         return whole_number(survivors, "the number of survivors", self.least, self.clients, InputError)

@@ -11,6 +11,8 @@ from secagg.cli import main
 
 KEYS = {
     "masking": {"case", "gbps", "limit_gbps", "fraction"},
+    "quant": {"scheme", "data", "wire_bits", "clients", "dim", "nmse", "overflows"},
+    "encode": {"case", "dim", "seconds", "peer", "peer_seconds", "ratio"},
     "shamir": {"case", "seconds", "peer", "peer_seconds", "ratio"},
     "scaling": {"case"},
     "memory": {"case", "peak_bytes", "packed_vector_bytes", "packed_vectors"},

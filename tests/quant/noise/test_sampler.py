@@ -29,6 +29,8 @@ LAWS = [
     TableLaw((7,), 4),
     TableLaw(tuple(range(1, 300)), -100),
     TableLaw((1, 0, 2**80), 2**40),
+    TableLaw((2**199 - 1, 2**199 + 1)),  # boundaries so near the ends of intervals that they have to be sharpened
+    TableLaw((2**199 + 1, 2**199 - 1)),
 ]
 IDS = [repr(law)[:40] for law in LAWS]
 
@@ -75,6 +77,46 @@ def test_every_first_word(law):
         index = sampler._settle(cell, 16)
         fast = int(sampler._cells[cell])
         assert fast == (sampler._open_mark if index is None else law.value(index))
+
+
+def outcomes_of_a_cell(sampler, cell):
+    """(index of the outcome, how many of the 2^48 continuations of the cell give it), by bisection of real draws."""
+    indexes = {sampler.law.value(index): index for index in range(200)}
+
+    def index_of(word):
+        return indexes[int(sampler.draw(1, ScriptedStream(cell.to_bytes(2, "little"), words64(word, 0, 0)))[0])]
+
+    start, last, end = 0, index_of(2**48 - 1), 2**48
+    while (index := index_of(start)) != last:
+        low, high = start, end - 1  # index_of(low) == index < index_of(high)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if index_of(middle) == index else (low, middle)
+        yield index, high - start
+        start = high
+    yield last, end - start
+
+
+@pytest.mark.parametrize(
+    "law", [Skellam(Fraction(1, 2)), Skellam(6), DiscreteGaussian(2), TINY, TableLaw((1, 2), 5)], ids=repr
+)
+def test_probability_of_each_outcome_over_all_64_bit_words(law):
+    """Counted with real draws: what the first 16 and the next 48 bits give together is the law, up to 2^-62."""
+    sampler = sampler_for(law)
+    cells, counts = np.unique(sampler._cells, return_counts=True)
+    indexes = {law.value(index): index for index in range(200)}
+    mass = dict.fromkeys(range(200), 0)
+    for value, count in zip(cells.tolist(), counts.tolist(), strict=True):
+        if value != sampler._open_mark:
+            mass[indexes[value]] += count << 48
+    for cell in np.flatnonzero(sampler._cells == sampler._open_mark).tolist():
+        for index, count in outcomes_of_a_cell(sampler, cell):
+            mass[index] += count
+    assert sum(mass.values()) == 2**64
+    found = law.boundaries(128)
+    edges = [0, *found.low, *([1 << 128] * found.complete)]
+    for index, (below, above) in enumerate(itertools.pairwise(edges)):
+        assert abs(mass[index] - Fraction(above - below, 2**64)) < 4
 
 
 @pytest.mark.parametrize("law", LAWS, ids=IDS)
@@ -151,6 +193,16 @@ def test_blocks_follow_each_other(law):
     assert drawn.dtype == np.int64
     pieces = [draw(law, size, parts) for size in (BLOCK, BLOCK, 5)]
     assert np.array_equal(drawn, np.concatenate(pieces))
+
+
+@pytest.mark.parametrize("law", [Skellam(9), Skellam(2 * MAX_TABLE_VARIANCE)], ids=repr)
+def test_adding_is_drawing(law):
+    total = np.arange(BLOCK + 3)
+    sampler_for(law).add(total, stream(7))
+    assert np.array_equal(total, np.arange(BLOCK + 3) + draw(law, BLOCK + 3, stream(7)))
+    for wrong in (np.zeros(3), np.zeros(3, np.int32), np.zeros((3, 1), np.int64)):
+        with pytest.raises(InputError, match="vector of int64"):
+            sampler_for(law).add(wrong, stream(7))
 
 
 def chi_square(law, drawn):

@@ -34,6 +34,7 @@ def test_every_pattern_of_dropouts_and_colluders(n, m, c, target):
     for size in range(m, n + 1):
         for survivors in itertools.combinations(range(n), size):
             each = left_over(sharing, len(survivors))
+            assert sum(sharing.honest_parts(size)) == target
             assert each == sharing.residual(size)
             assert each * size == sharing.total(size) == target * Fraction(size, size - c)
             for colluding in range(c + 1):
@@ -138,8 +139,7 @@ def convolved(variances):
 def test_gap_of_the_discrete_gaussian(target, size):
     """The true max-divergence, where floats can see it, is below the bound; and the bound is not idle."""
     sharing = Sharing(Fraction(target), 5, 3, 1, DiscreteGaussian)
-    parts = [sharing.base, *sharing.components[: 5 - size]] * (size - 1)
-    law = convolved(parts)
+    law = convolved(sharing.honest_parts(size))
     k = np.arange(law.size) - law.size // 2
     weights = np.exp(-(k**2) / (2.0 * target))
     near = np.abs(k) <= 5 * np.sqrt(target)
@@ -185,7 +185,7 @@ def test_wrong_seeds_are_refused():
 @pytest.mark.parametrize("survivors", [2, 6, 0, -1, 4.0])
 def test_wrong_number_of_survivors(survivors):
     sharing = Sharing(100, 5, 3)
-    for question in (sharing.removable, sharing.residual, sharing.total, sharing.gap):
+    for question in (sharing.removable, sharing.residual, sharing.total, sharing.gap, sharing.honest_parts):
         with pytest.raises(InputError, match="survivors"):
             question(survivors)
 
