@@ -14,7 +14,7 @@ from secagg.demo.datasets import DATASET_NAMES
 from secagg.demo.output import check_writable, staged, write_whole
 from secagg.demo.result import DemoResult, to_json
 from secagg.errors import UsageError
-from secagg.transcript import Transcript
+from secagg.transcript.chain import Transcript
 
 DEFAULT_FOLDER = Path("secagg-demo")
 DEFAULTS = DemoConfig()

@@ -17,8 +17,7 @@ from secagg.demo.result import DemoResult, RoundOutcome
 from secagg.demo.training import Consortium, moved, plain_mean
 from secagg.inprocess import simulated_identities
 from secagg.record import RoundRecord
-from secagg.transcript import Transcript
-from secagg.transcript.chain import study_record
+from secagg.transcript.chain import Transcript, study_record
 from secagg.witness import StudyWitness
 
 Progress = Callable[[RoundOutcome], object]

@@ -78,8 +78,15 @@ ROOMS = {
     # The two ends of a wire meet on the wire only.
     "secagg.coordinator": Room(PRODUCT | {"starlette", "uvicorn"}, never=ADAPTERS | {"secagg.site"}),
     "secagg.site": Room(PRODUCT | {"httpx"}, never=ADAPTERS | {"secagg.coordinator"}),
-    # An auditor does not trust the code it audits: of secagg it sees the configuration and its errors only.
-    "secagg.audit": Room(NUMERIC | CRYPTO | {"rich", "secagg.audit", "secagg.config", "secagg.errors"}),
+    # An auditor does not trust the code it audits: of secagg it sees the form of records only, of protocols the
+    # primitives, the parameters and the arithmetic of graphs. It computes the rest itself.
+    "secagg.audit": Room(
+        NUMERIC
+        | {"msgspec", "protocols.primitives", "protocols.suites"}
+        | {"protocols.pairwise.params", "protocols.pairwise.finder"}
+        | {"rich", "typer", "secagg.audit", "secagg.errors", "secagg.theme"}
+        | {"secagg.transcript.records", "secagg.transcript.receipts"}
+    ),
     "secagg.integrations": Room(PRODUCT),
     **{f"secagg.integrations.{name}": _adapter(name, *FRAMEWORKS[name]) for name in FRAMEWORKS},
 }
