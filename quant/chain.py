@@ -144,12 +144,7 @@ class Chain:
             InputError: as ``encode`` and ``LaneLayout.pack``.
             ConfigurationError: as ``encode``, or lanes of another dimension, or shared by what wraps.
         """
-        if lanes.dim != self.facts.encoded_dim or lanes.width < self.facts.bits:
-            raise ConfigurationError(
-                f"lanes of {lanes.dim} x {lanes.width} bits do not fit {self.facts.encoded_dim} x {self.facts.bits}"
-            )
-        if lanes.fields > 1 and not self.facts.may_share_lanes:
-            raise ConfigurationError("sums of this codec wrap: a lane holds one coordinate; use facts.lanes(clients)")
+        self._check_lanes(lanes)
         if self.grid.rounding == "conditional":  # the norm of all of them decides
             return lanes.pack(self.encode(x, stream, public=public, client=client))
         x = self.transform(x, public)
@@ -162,6 +157,15 @@ class Chain:
                 self.grid.encode_part(x[first : part.start + run.stop], first, out[run], coins, high)
 
         return lanes.pack_from(fill)
+
+    def _check_lanes(self, lanes: LaneLayout) -> None:
+        """Refuse lanes that do not fit the encoded vector."""
+        if lanes.dim != self.facts.encoded_dim or lanes.width < self.facts.bits:
+            raise ConfigurationError(
+                f"lanes of {lanes.dim} x {lanes.width} bits do not fit {self.facts.encoded_dim} x {self.facts.bits}"
+            )
+        if lanes.fields > 1 and not self.facts.may_share_lanes:
+            raise ConfigurationError("sums of this codec wrap: a lane holds one coordinate; use facts.lanes(clients)")
 
     def decode(
         self,
@@ -179,11 +183,42 @@ class Chain:
             ConfigurationError: no public randomness where some is needed.
         """
         check_integers(total, np.int64, self.facts.encoded_dim)
-        dithers: list[RandomStream] = []
-        if self.grid.rounding == "dither":
-            source = need_public(public, self.public_labels)
-            dithers = [source.stream(DITHER, client) for client in need_clients(clients, count)]
-        x: FloatVector = self.grid.decode(total, count, dithers)
+        x = self.grid.decode(total, count, self._dithers(count, public, clients))
+        return self._undo(x, public)
+
+    def decode_packed(
+        self,
+        total: NDArray[np.uint64],
+        lanes: LaneLayout,
+        count: int,
+        *,
+        public: PublicRandomness | None = None,
+        clients: Sequence[int] = (),
+    ) -> NDArray[np.float64]:
+        """Give ``decode(lanes.unpack(total), ...)`` without ever holding all integers.
+
+        Raises:
+            InputError: as ``decode`` and ``LaneLayout.unpack``.
+            ConfigurationError: as ``decode``, or lanes of another dimension, or shared by what wraps.
+        """
+        self._check_lanes(lanes)
+        if not isinstance(self.grid, UniformGrid):  # other grids know their coordinates by position
+            return self.decode(lanes.unpack(total), count, public=public, clients=clients)
+        dithers = self._dithers(count, public, clients)
+        x = np.empty(self.facts.encoded_dim, np.float64)
+        for part, integers in lanes.unpack_blocks(total):
+            x[part] = self.grid.decode(integers, count, dithers)
+        return self._undo(x, public)
+
+    def _dithers(self, count: int, public: PublicRandomness | None, clients: Sequence[int]) -> list[RandomStream]:
+        """Give the streams whose coins ``count`` clients added."""
+        if self.grid.rounding != "dither":
+            return []
+        source = need_public(public, self.public_labels)
+        return [source.stream(DITHER, client) for client in need_clients(clients, count)]
+
+    def _undo(self, x: FloatVector, public: PublicRandomness | None) -> NDArray[np.float64]:
+        """Undo the transforms, last first."""
         dims = out_dims(self.transforms, self.dim)
         for stage, dim in zip(reversed(self.transforms), reversed(dims[:-1]), strict=True):
             x = stage.backward(x, dim, public)

@@ -138,6 +138,18 @@ class UpdateCodec(Protocol):
         """
         ...
 
+    def decode_packed(
+        self,
+        total: NDArray[np.uint64],
+        lanes: LaneLayout,
+        count: int,
+        *,
+        public: PublicRandomness | None = None,
+        clients: Sequence[int] = (),
+    ) -> NDArray[np.float64]:
+        """Give ``decode(lanes.unpack(total), ...)`` without ever holding all integers."""
+        ...
+
     def saturated(self, x: FloatVector, *, public: PublicRandomness | None = None) -> int:
         """How many encoded coordinates of ``x``, once clipped, lie beyond the grid."""
         ...

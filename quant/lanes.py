@@ -130,17 +130,36 @@ class LaneLayout:
         check_integers(lanes, np.uint64, self.lanes)
         lower = whole_number(lower, "the lowest total", 1 - 2**MAX_WIDTH, 2**MAX_WIDTH - 1, InputError)
         shift = sum(-lower << (self.width * f) for f in range(self.fields)) % 2**LANE_BITS
-        digit = np.uint64(2**self.width - 1)
         totals = np.empty(self.dim, np.int64)
         words = totals.view(np.uint64)
         for lane, runs in self._blocks():
-            rest = lanes[lane] + np.uint64(shift)
-            for run in runs:
-                np.bitwise_and(rest[: run.stop - run.start], digit, out=words[run])
-                rest >>= np.uint64(self.width)
+            self._split(lanes[lane] + np.uint64(shift), [words[run] for run in runs])
         if lower:
             totals += lower
         return totals
+
+    def unpack_blocks(self, lanes: NDArray[np.uint64]) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+        """Give (coordinates, totals) block by block and in order: ``unpack`` without a vector of all of them.
+
+        The totals are overwritten by those of the next block.
+
+        Raises:
+            InputError: not uint64 of shape (lanes,).
+        """
+        check_integers(lanes, np.uint64, self.lanes)
+        buffer = np.empty(min(self.dim, BLOCK * self.fields), np.int64)
+        for lane, runs in self._blocks():
+            first, last = runs[0].start, runs[-1].stop
+            words = buffer[: last - first].view(np.uint64)
+            self._split(lanes[lane].copy(), [words[run.start - first : run.stop - first] for run in runs])
+            yield slice(first, last), buffer[: last - first]
+
+    def _split(self, rest: NDArray[np.uint64], targets: list[NDArray[np.uint64]]) -> None:
+        """Take the digits of lanes from the lowest on, one target each; ``rest`` is used up."""
+        digit = np.uint64(2**self.width - 1)
+        for target in targets:
+            np.bitwise_and(rest[: target.size], digit, out=target)
+            rest >>= np.uint64(self.width)
 
     def _blocks(self) -> Iterator[tuple[slice, list[slice]]]:
         """Per block: its lanes, and for each field from the lowest the coordinates that it holds there."""

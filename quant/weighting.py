@@ -70,7 +70,14 @@ class Weighting:
         Raises:
             InputError: the total is 0 (every site had weight zero, there is no mean), or not a whole number.
         """
+        return weighted_sum * (self.max_weight / self.check_total(total_weight))
+
+    def check_total(self, total_weight: int) -> int:
+        """Give the total weight as an int.
+
+        Raises:
+            InputError: the total is 0 (every site had weight zero, there is no mean), or not a whole number.
+        """
         if total_weight == 0:
             raise InputError("every included site has weight 0: there is no mean of nothing")
-        total = whole_number(total_weight, "the total weight", 1, 2**62, InputError)
-        return weighted_sum * (self.max_weight / total)
+        return whole_number(total_weight, "the total weight", 1, 2**62, InputError)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import quant
 from protocols import Entropy, LocalProtocolError, Secret, SystemEntropy
-from protocols.pairwise import Accumulator, Client, LocalPolicy, Roster, Server
+from protocols.pairwise import Accumulator, Client, LocalPolicy, Relay, Roster, Server
 from protocols.pairwise.server import Range
 from protocols.pairwise.steps import Outbound, Status
 from protocols.primitives.prg import AesCtrStream
@@ -153,23 +153,36 @@ def encode(
 
 @dataclass(frozen=True)
 class Opened:
-    """The opened sum of a round.
+    """The opened sum of a round. Large vectors are made when asked for, anew each time.
 
     Attributes:
         included: ids of the clients whose updates are in the sum (the survivors, U3).
-        integers: the sum of their grid integers, int64 of shape (encoded_dim,).
+        vectors: the opened vectors as they were unmasked, ``uint64`` by name, each below its modulus.
+        lanes: how ``packed``, the vector of updates, holds the sum of the grid integers.
         total_weight: the sum of their weights; their number in an unweighted round.
         sum: the decoded sum of (weighted) updates, float64 of shape (dim,).
-        mean: the decoded (weighted) mean, float64 of shape (dim,).
-        vectors: the opened vectors as the protocol gave them, ``uint64`` by name, each below its modulus.
     """
 
     included: tuple[int, ...]
-    integers: NDArray[np.int64]
+    vectors: dict[str, NDArray[np.uint64]]
+    lanes: quant.LaneLayout
     total_weight: int
     sum: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    vectors: dict[str, NDArray[np.uint64]]
+
+    @property
+    def packed(self) -> NDArray[np.uint64]:
+        """The sum of the updates as it was unmasked, uint64 of shape (lanes,)."""
+        return self.vectors[UPDATE]
+
+    @property
+    def integers(self) -> NDArray[np.int64]:
+        """The sum of the grid integers, int64 of shape (encoded_dim,)."""
+        return self.lanes.unpack(self.packed)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """The decoded (weighted) mean, float64 of shape (dim,)."""
+        return self.sum / self.total_weight
 
 
 class ServerSession:
@@ -180,6 +193,7 @@ class ServerSession:
         model_hash: 32-byte hash of the model that the sites train.
         roster: identities, against an active server.
         accumulator: where masked inputs are added up; in memory by default.
+        relay: where sealed shares wait to be passed on; in memory by default.
     """
 
     def __init__(
@@ -189,9 +203,10 @@ class ServerSession:
         *,
         roster: Roster | None = None,
         accumulator: Accumulator | None = None,
+        relay: Relay | None = None,
     ) -> None:
         self._config = config
-        self._machine = Server(config.params, model_hash, roster=roster, accumulator=accumulator)
+        self._machine = Server(config.params, model_hash, roster=roster, accumulator=accumulator, relay=relay)
 
     def receive(self, client: int, data: bytes) -> None:
         """Take one frame from ``client``.
@@ -234,11 +249,10 @@ class ServerSession:
         """
         sums = self._machine.result(apply, pieces)
         config, included = self._config, self._machine.survivors
-        integers = config.lanes.unpack(sums[UPDATE])
         public = JointRandomness(config.params.cipher_suite, self._machine.joint_seed)
-        decoded = config.codec.decode(integers, len(included), public=public, clients=included)
-        if config.weighting is None:
-            return Opened(included, integers, len(included), decoded, decoded / len(included), sums)
-        total_weight = int(sums[WEIGHT][0])
-        mean = config.weighting.mean(decoded, total_weight)
-        return Opened(included, integers, total_weight, decoded * config.weighting.max_weight, mean, sums)
+        decoded = config.codec.decode_packed(sums[UPDATE], config.lanes, len(included), public=public, clients=included)
+        total_weight = len(included)
+        if config.weighting is not None:
+            total_weight = config.weighting.check_total(int(sums[WEIGHT][0]))
+            decoded *= config.weighting.max_weight
+        return Opened(included, sums, config.lanes, total_weight, decoded)

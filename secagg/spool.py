@@ -1,11 +1,13 @@
-"""An accumulator on disk: vectors of any length are summed with only a chunk of them in memory.
+"""What a server holds of a round, on disk: sums of vectors of any length, and the shares of any number of clients.
 
 Chunks of an incomplete input are appended to a file per client; when the input is complete they are added to totals
-that are memory-mapped, and the file is erased. The kernel writes mapped pages back as it needs memory.
+that are memory-mapped, and the file is erased. The kernel writes mapped pages back as it needs memory. Sealed shares
+are appended to a file per dealer.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.pairwise import VectorSpec
-from protocols.primitives import bitpack, residues
+from protocols.pairwise.accumulate import add_chunk
+from protocols.primitives import bitpack
 
 _HEADER_BYTES = 16
 
@@ -52,8 +55,7 @@ class SpoolAccumulator:
                 spec = self._vectors[vector]
                 length = spec.chunk_end(offset) - offset
                 payload = file.read(bitpack.packed_size(length, spec.bits))
-                target = self._totals[vector][offset : offset + length]
-                residues.add(target, bitpack.unpack(payload, length, spec.bits), spec.modulus)
+                add_chunk(self._totals[vector], spec, offset, payload)
         path.unlink()
 
     def totals(self) -> list[NDArray[np.uint64]]:
@@ -62,3 +64,42 @@ class SpoolAccumulator:
 
     def _input(self, client: int) -> Path:
         return self._directory / f"input-{client}"
+
+
+class SpoolRelay:
+    """Keeps sealed shares in one file per dealer, below ``directory``, until they were passed on.
+
+    Implements ``protocols.pairwise.Relay``. In memory stays one offset per share.
+
+    Args:
+        directory: an existing folder; it may be the accumulator's.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._offsets: dict[int, array[int]] = {}
+
+    def store(self, dealer: int, entries: Sequence[bytes]) -> None:
+        """Write a dealer's entries, one behind the other."""
+        offsets = array("I", [0])
+        with self._shares(dealer).open("wb") as file:
+            for entry in entries:
+                file.write(entry)
+                offsets.append(file.tell())
+        self._offsets[dealer] = offsets
+
+    def entry(self, dealer: int, place: int) -> bytes:
+        """Read one entry back."""
+        start, stop = self._offsets[dealer][place : place + 2]
+        with self._shares(dealer).open("rb") as file:
+            file.seek(start)
+            return file.read(stop - start)
+
+    def close(self) -> None:
+        """Erase the files."""
+        for dealer in self._offsets:
+            self._shares(dealer).unlink()
+        self._offsets.clear()
+
+    def _shares(self, dealer: int) -> Path:
+        return self._directory / f"shares-{dealer}"

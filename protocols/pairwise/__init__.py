@@ -8,6 +8,7 @@ from protocols.pairwise.client import Client
 from protocols.pairwise.ledger import Ledger, MemoryLedger
 from protocols.pairwise.messages import Phase
 from protocols.pairwise.params import LocalPolicy, Roster, RoundParams, VectorSpec, default_threshold
+from protocols.pairwise.relay import MemoryRelay, Relay
 from protocols.pairwise.server import Server
 from protocols.pairwise.validation import Rule
 
@@ -18,7 +19,9 @@ __all__ = [
     "LocalPolicy",
     "MemoryAccumulator",
     "MemoryLedger",
+    "MemoryRelay",
     "Phase",
+    "Relay",
     "Roster",
     "RoundParams",
     "Rule",

@@ -32,6 +32,13 @@ class Accumulator(Protocol):
         ...
 
 
+def add_chunk(total: NDArray[np.uint64], spec: VectorSpec, offset: int, payload: bytes) -> None:
+    """Add one packed chunk of a vector to its total, in place."""
+    for start, values in bitpack.unpack_slices(payload, spec.chunk_end(offset) - offset, spec.bits):
+        first = offset + start
+        residues.add(total[first : first + values.size], values, spec.modulus)
+
+
 class MemoryAccumulator:
     """Totals in memory; a client's chunks are added and forgotten as soon as its input is complete."""
 
@@ -47,10 +54,7 @@ class MemoryAccumulator:
     def commit(self, client: int) -> None:
         """Add the complete input of ``client`` to the totals."""
         for vector, offset, payload in self._pending.pop(client):
-            spec = self._vectors[vector]
-            stop = spec.chunk_end(offset)
-            target = self._totals[vector][offset:stop]
-            residues.add(target, bitpack.unpack(payload, stop - offset, spec.bits), spec.modulus)
+            add_chunk(self._totals[vector], self._vectors[vector], offset, payload)
 
     def totals(self) -> list[NDArray[np.uint64]]:
         """Return the totals themselves, not copies: unmasking works on them in place."""

@@ -135,7 +135,7 @@ class Client:
         return self.state.joint_seed if isinstance(self.state, states.ExpectInput) else b""
 
     def submit(self, vectors: Mapping[str, Values], model_hash: bytes) -> Iterator[bytes]:
-        """Mask whole vectors, yielding one frame per chunk, so that only one chunk is in memory beside the input.
+        """Mask whole vectors, yielding one frame per chunk, so that only a few chunks are in memory beside the input.
 
         Args:
             vectors: by name, ``uint64`` of shape (length,), reduced modulo the vector's modulus; or, for vectors that
@@ -156,14 +156,14 @@ class Client:
             # Also after a restore in the middle: which chunks have left since the snapshot, only the journal knows.
             memory.contribute(self._ledger, self.state.me.params, self.state.session, model_hash, self._data_version)
         self._contributing = True
-        return self._chunks(vectors, model_hash)
+        return self._frames(vectors, model_hash)
 
-    def _chunks(self, vectors: Mapping[str, Values], model_hash: bytes) -> Iterator[bytes]:
+    def _frames(self, vectors: Mapping[str, Values], model_hash: bytes) -> Iterator[bytes]:
         while isinstance(self.state, states.ExpectInput):
-            spec, low, high = masked_input.expected_chunk(self.state)
+            spec, low, high = masked_input.expected_stretch(self.state)
             source = vectors[spec.name]
             values = source[low:high] if isinstance(source, np.ndarray) else source(low, high)
-            step = masked_input.client_mask_chunk(self.state, values, model_hash)
+            step = masked_input.client_mask_stretch(self.state, values, model_hash)
             self.state = step.state
             yield from step.outbound
 

@@ -62,7 +62,7 @@ def client_step(
         self_mask_seed=state.self_mask_seed,
         pairwise_seeds=seeds,
         held_shares=held,
-        next_chunk=(0, 0),
+        next_stretch=(0, 0),
     )
     return ClientStep(following)
 
@@ -84,24 +84,24 @@ def _open(state: states.ExpectMaskedInputRequest, entry: m.RelayedShares) -> m.S
         return None
 
 
-def expected_chunk(state: states.ExpectInput) -> tuple[VectorSpec, int, int]:
-    """Return (vector, start, stop) of the piece of input that ``client_mask_chunk`` takes next."""
-    vector, start = state.next_chunk
+def expected_stretch(state: states.ExpectInput) -> tuple[VectorSpec, int, int]:
+    """Return (vector, start, stop) of the piece of input that ``client_mask_stretch`` takes next."""
+    vector, start = state.next_stretch
     spec = state.me.params.vectors[vector]
-    return spec, start, spec.chunk_end(start)
+    return spec, start, spec.stretch_end(start)
 
 
-def client_mask_chunk(state: states.ClientState, values: NDArray[np.uint64], model_hash: bytes) -> ClientStep:
-    """Mask the next chunk of input and give the frame that carries it.
+def client_mask_stretch(state: states.ClientState, values: NDArray[np.uint64], model_hash: bytes) -> ClientStep:
+    """Mask the next stretch of input and give the frames that carry it, one per chunk.
 
     Args:
         state: ``ExpectInput``.
-        values: ``uint64`` of the length that ``expected_chunk`` tells; reduced
+        values: ``uint64`` of the length that ``expected_stretch`` tells; reduced
             modulo a power of two, and required to be below any other modulus.
         model_hash: 32-byte hash of the model that this client trained.
 
-    The frame is to be journalled before it is sent: afterwards it is resent byte for byte or never. The machine moves
-    on with every chunk, so no range of a mask is ever used twice.
+    Frames are to be journalled before they are sent: afterwards they are resent byte for byte or never. The machine
+    moves on with every stretch, so no range of a mask is ever used twice.
 
     Raises:
         LocalProtocolError: another state, or values of another type or length.
@@ -110,7 +110,7 @@ def client_mask_chunk(state: states.ClientState, values: NDArray[np.uint64], mod
     if not isinstance(state, states.ExpectInput):
         raise LocalProtocolError(f"no input can be taken in {type(state).__name__}")
     check.check_model(state.model_hash, model_hash)
-    spec, start, stop = expected_chunk(state)
+    spec, start, stop = expected_stretch(state)
     if values.dtype != np.uint64 or values.shape != (stop - start,):
         raise LocalProtocolError(
             f"vector {spec.name!r} takes {stop - start} values of uint64 next, not {values.shape} of {values.dtype}"
@@ -124,21 +124,28 @@ def client_mask_chunk(state: states.ClientState, values: NDArray[np.uint64], mod
     terms += [masking.pairwise_mask(client, other, seed) for other, seed in state.pairwise_seeds.items()]
     context = masking.MaskContext(state.me.params.cipher_suite, state.session, model_hash)
     masking.add_masks(masked, spec, start, terms, context)
-    vector, payload = state.next_chunk[0], bitpack.pack(masked, spec.bits)
+    chunks = [(low, masked[low - start : spec.chunk_end(low) - start]) for low in spec.chunk_starts(start, stop)]
+    frames = tuple(_frame(state, low, bitpack.pack(chunk, spec.bits)) for low, chunk in chunks)
+    return ClientStep(_after_stretch(state, stop), frames)
+
+
+def _frame(state: states.ExpectInput, start: int, payload: bytes) -> bytes:
+    """Sign one chunk and put it in a frame."""
+    vector = state.next_stretch[0]
     statement = check.chunk_statement(
-        state.session, model_hash, vector, start, hashlib.sha256(payload).digest() if state.me.identity else b""
+        state.session, state.model_hash, vector, start, hashlib.sha256(payload).digest() if state.me.identity else b""
     )
     message = m.MaskedInput(vector, start, payload, state.me.sign("masked-input", *statement))
-    return ClientStep(_after_chunk(state, stop), (m.CODEC.encode(state.session, message),))
+    return m.CODEC.encode(state.session, message)
 
 
-def _after_chunk(state: states.ExpectInput, stop: int) -> states.ClientState:
-    """Move on to the next chunk, or forget the masks and wait for the server's next question."""
-    vector = state.next_chunk[0]
+def _after_stretch(state: states.ExpectInput, stop: int) -> states.ClientState:
+    """Move on to the next stretch, or forget the masks and wait for the server's next question."""
+    vector = state.next_stretch[0]
     if stop < state.me.params.vectors[vector].length:
-        return msgspec.structs.replace(state, next_chunk=(vector, stop))
+        return msgspec.structs.replace(state, next_stretch=(vector, stop))
     if vector + 1 < len(state.me.params.vectors):
-        return msgspec.structs.replace(state, next_chunk=(vector + 1, 0))
+        return msgspec.structs.replace(state, next_stretch=(vector + 1, 0))
     kept = (state.me, state.session, state.graph, state.shared, state.model_hash, state.held_shares)
     if state.me.params.adversary == "active":
         return states.ExpectConsistencyCheckRequest(*kept)

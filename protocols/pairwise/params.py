@@ -37,8 +37,11 @@ MAX_VECTORS = 16
 MAX_LENGTH = 1 << 32
 """Elements of one vector: its mask stream of 8 bytes an element stays within one key's allowance (2^36 bytes)."""
 
-CHUNK_ELEMENTS = 1 << 20
-"""Elements of one ``MaskedInput`` message at most: 8 MiB, what both sides hold while a longer vector streams by."""
+CHUNK_ELEMENTS = 1 << 16
+"""Elements of one ``MaskedInput`` message at most: 512 KiB, what a server holds while a longer vector streams by."""
+
+STRETCH_CHUNKS = 16
+"""Chunks that a client masks in one step: 8 MiB, long enough that setting up a cipher per neighbour costs nothing."""
 
 MAX_ROUNDS = 1 << 32
 """Rounds of a study, and attempts at one round."""
@@ -104,13 +107,17 @@ class VectorSpec:
         """Bytes of the whole vector on the wire."""
         return bitpack.packed_size(self.length, self.bits)
 
-    def chunk_starts(self) -> range:
-        """Return the first elements of the pieces in which the vector is sent, in order."""
-        return range(0, self.length, CHUNK_ELEMENTS)
+    def chunk_starts(self, start: int = 0, stop: int | None = None) -> range:
+        """Return the first elements of the pieces in which the vector, or a stretch of it, is sent, in order."""
+        return range(start, self.length if stop is None else stop, CHUNK_ELEMENTS)
 
     def chunk_end(self, start: int) -> int:
         """Return the element after the piece that begins at ``start``."""
         return min(start + CHUNK_ELEMENTS, self.length)
+
+    def stretch_end(self, start: int) -> int:
+        """Return the element after the pieces that are masked in one step from ``start`` on."""
+        return min(start + STRETCH_CHUNKS * CHUNK_ELEMENTS, self.length)
 
 
 class Roster(msgspec.Struct, frozen=True, array_like=True, dict=True):

@@ -29,7 +29,8 @@ from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.pairwise.accumulate import Accumulator, MemoryAccumulator
 from protocols.pairwise.params import Roster, RoundParams, VectorSpec
-from protocols.pairwise.steps import ChunkAccepted, Outbound, ServerStep, Status, to_all
+from protocols.pairwise.relay import MemoryRelay, Relay
+from protocols.pairwise.steps import ChunkAccepted, InputComplete, Outbound, Relayed, ServerStep, Status, to_all
 from protocols.primitives import residues
 from protocols.wire import check_context
 
@@ -112,8 +113,12 @@ def _facts(phase: m.Phase, have: Collection[int], expected: Collection[int], ter
     return Status(phase, here, tuple(sorted(set(expected) - set(here))), need, ready=len(here) >= need)
 
 
-def advance(state: states.ServerState) -> ServerStep:
+def advance(state: states.ServerState, relayed: Relayed) -> ServerStep:
     """End the present phase with whoever is here, and give the requests of the next.
+
+    Args:
+        state: the present state.
+        relayed: gives the entries of past ``SharesAccepted`` events; the requests of MaskedInputCollection carry them.
 
     Raises:
         LocalProtocolError: no phase is open, or fewer clients are here than the threshold: wait, or abort.
@@ -132,7 +137,7 @@ def advance(state: states.ServerState) -> ServerStep:
         case states.CollectRevealRandomness():
             return reveal_randomness.server_end(state)
         case states.CollectShareKeys():
-            return share_keys.server_end(state)
+            return share_keys.server_end(state, relayed)
         case states.CollectMaskedInput() if state.terms.params.adversary == "active":
             return consistency_check.server_begin(state)
         case states.CollectMaskedInput() | states.CollectConsistencyCheck():
@@ -174,6 +179,7 @@ class Server:
         model_hash: 32-byte hash of the model that clients train in it.
         roster: identities, for an active round.
         accumulator: where masked inputs are added up; in memory by default.
+        relay: where sealed shares wait to be passed on; in memory by default.
 
     Attributes:
         state: the present state.
@@ -190,9 +196,11 @@ class Server:
         *,
         roster: Roster | None = None,
         accumulator: Accumulator | None = None,
+        relay: Relay | None = None,
     ) -> None:
         self.state: states.ServerState = start(params, model_hash, roster).state
         self._accumulator = MemoryAccumulator(params.vectors) if accumulator is None else accumulator
+        self._relay = MemoryRelay() if relay is None else relay
         self._taken = False
 
     def receive(self, client: int, data: bytes) -> None:
@@ -201,8 +209,10 @@ class Server:
         for event in step.events:
             if isinstance(event, ChunkAccepted):
                 self._accumulator.store(event.client, event.vector, event.offset, event.payload)
-            else:
+            elif isinstance(event, InputComplete):
                 self._accumulator.commit(event.client)
+            else:
+                self._relay.store(event.dealer, event.entries)
         self.state = step.state
 
     @property
@@ -212,13 +222,16 @@ class Server:
 
     def advance(self) -> Outbound:
         """End the phase and return the frames to send, as (client id, bytes); see the function ``advance``."""
-        step = advance(self.state)
+        step = advance(self.state, self._relay.entry)
+        if isinstance(self.state, states.CollectMaskedInput):  # everybody who could ask for shares has them
+            self._relay.close()
         self.state = step.state
         return step.outbound
 
     def abort(self, reason: str) -> Outbound:
         """End the round without a result and return the frames that tell the clients."""
         step = abort(self.state, reason)
+        self._relay.close()
         self.state = step.state
         return step.outbound
 

@@ -16,7 +16,7 @@ from protocols.pairwise import validation as check
 from protocols.pairwise.advertise_keys import check_directory
 from protocols.pairwise.graph import GraphSpec
 from protocols.pairwise.reveal_randomness import graph_of, joint_seed
-from protocols.pairwise.steps import ClientStep, Outbound, ServerStep
+from protocols.pairwise.steps import ClientStep, Outbound, Relayed, ServerStep, SharesAccepted
 from protocols.primitives import aead, shamir
 from protocols.secret import Secret
 from protocols.suites import PrivateKey, Suite
@@ -159,9 +159,10 @@ def server_collect(state: states.CollectShareKeys, client: int, message: m.Share
         offers=tuple(entry.offers for entry in message.dealt)
         if terms.params.cipher_suite.agreement.offer_bytes
         else (),
-        relay=tuple(_relayed(client, message.self_mask_hash, entry) for entry in message.dealt),
     )
-    return ServerStep(msgspec.structs.replace(state, shared={**state.shared, client: dealing}))
+    entries = tuple(_relayed(client, message.self_mask_hash, entry) for entry in message.dealt)
+    following = msgspec.structs.replace(state, shared={**state.shared, client: dealing})
+    return ServerStep(following, events=(SharesAccepted(client, entries),))
 
 
 def _relayed(dealer: int, seed_hash: bytes, entry: m.DealtShares) -> bytes:
@@ -170,23 +171,22 @@ def _relayed(dealer: int, seed_hash: bytes, entry: m.DealtShares) -> bytes:
     return msgspec.msgpack.encode(relayed)
 
 
-def server_end(state: states.CollectShareKeys) -> ServerStep:
+def server_end(state: states.CollectShareKeys, relayed: Relayed) -> ServerStep:
     """Pass every sealed pair on to its holder, if both ends are in U2."""
-    dealings = dict(sorted(state.shared.items()))
-    ids = tuple(dealings)
-    parts = tuple(m.RevealedPart(client, dealing.part) for client, dealing in dealings.items() if dealing.part)
+    shared = dict(sorted(state.shared.items()))
+    ids = tuple(shared)
+    parts = tuple(m.RevealedPart(client, dealing.part) for client, dealing in shared.items() if dealing.part)
     graph = state.graph.build()
 
     def request(holder: int) -> bytes:
-        relayed = []
-        for dealer in graph.neighbours(holder):
-            if dealer in dealings:
-                place = bisect_left(graph.holders(dealer), holder)
-                relayed.append(msgspec.Raw(dealings[dealer].relay[place]))
-        message = m.MaskedInputRequest(ids, cast(Any, tuple(relayed)), parts, state.terms.model_hash)
+        entries = tuple(
+            msgspec.Raw(relayed(dealer, bisect_left(graph.holders(dealer), holder)))
+            for dealer in graph.neighbours(holder)
+            if dealer in shared
+        )
+        message = m.MaskedInputRequest(ids, cast(Any, entries), parts, state.terms.model_hash)
         return m.CODEC.encode(state.session, message)
 
-    kept = {client: msgspec.structs.replace(dealing, relay=()) for client, dealing in dealings.items()}
     seed = joint_seed(state.terms.params, state.session, parts) if parts else state.joint_seed
-    following = states.CollectMaskedInput(state.terms, state.session, state.graph, seed, state.advertised, kept, {})
+    following = states.CollectMaskedInput(state.terms, state.session, state.graph, seed, state.advertised, shared, {})
     return ServerStep(following, Outbound(ids, request))

@@ -95,7 +95,7 @@ class ExpectMaskedInputRequest(State, frozen=True):
 
 
 class ExpectInput(State, frozen=True):
-    """Everything is agreed; the caller hands in its vectors chunk by chunk. ``next_chunk`` is (vector, offset)."""
+    """Everything is agreed; the caller hands in its vectors. ``next_stretch`` is (vector, offset)."""
 
     me: Self
     session: bytes
@@ -106,7 +106,7 @@ class ExpectInput(State, frozen=True):
     self_mask_seed: Secret
     pairwise_seeds: dict[int, Secret]
     held_shares: dict[int, Secret]
-    next_chunk: tuple[int, int]
+    next_stretch: tuple[int, int]
 
 
 class ExpectConsistencyCheckRequest(State, frozen=True):
@@ -211,7 +211,6 @@ class Dealing(msgspec.Struct, frozen=True):
         self_mask_hash: hash of its self-mask seed.
         hashes: 64 bytes per holder, ascending: hash of the self-mask share, hash of the mask-key share.
         offers: the offers to each holder, ascending; empty in a suite without offers.
-        relay: the encoded ``RelayedShares`` for each holder; empty once they were passed on.
     """
 
     digest: bytes
@@ -219,7 +218,6 @@ class Dealing(msgspec.Struct, frozen=True):
     self_mask_hash: bytes
     hashes: bytes
     offers: tuple[bytes, ...]
-    relay: tuple[bytes, ...]
 
 
 class CollectShareKeys(State, frozen=True):
@@ -259,7 +257,7 @@ class CollectConsistencyCheck(State, frozen=True):
 
 
 class CollectUnmasking(State, frozen=True):
-    """Round 4."""
+    """Round 4; ``answers`` holds each client's shares one behind the other, in the order of ``dealers``."""
 
     terms: Terms
     session: bytes
@@ -269,7 +267,7 @@ class CollectUnmasking(State, frozen=True):
     shared: dict[int, Dealing]
     survivors: tuple[int, ...]
     asked: tuple[int, ...]
-    answers: dict[int, m.Unmasking]
+    answers: dict[int, bytes]
 
     @property
     def dropped(self) -> tuple[int, ...]:

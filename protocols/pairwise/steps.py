@@ -34,7 +34,18 @@ class InputComplete:
     client: int
 
 
-Event = ChunkAccepted | InputComplete
+@dataclass(frozen=True)
+class SharesAccepted:
+    """A dealer's sealed shares are in order; the relay is to store the entries, one per holder, ascending."""
+
+    dealer: int
+    entries: tuple[bytes, ...]
+
+
+Event = ChunkAccepted | InputComplete | SharesAccepted
+
+Relayed = Callable[[int, int], bytes]
+"""Gives (dealer, place) -> the entry that a ``SharesAccepted`` held in this place."""
 
 
 class Outbound:

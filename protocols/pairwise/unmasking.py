@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -72,8 +73,10 @@ def server_begin(state: states.CollectMaskedInput | states.CollectConsistencyChe
 def server_collect(state: states.CollectUnmasking, client: int, message: m.Unmasking) -> ServerStep:
     """Take one answer; every share in it must be the one that its dealer published for this holder."""
     check.check_in_phase(state.asked, client, "Unmasking")
+    packed = b"".join(entry.share for entry in (*message.self_mask_shares, *message.mask_key_shares))
     if client in state.answers:
-        check.check_same_again(state.answers[client], message, client)
+        check.check_answer(client, message, *state.dealers(client))
+        check.check_same_again(state.answers[client], packed, client)
         return ServerStep(state)
     check.check_answer(client, message, *state.dealers(client))
     cipher = state.terms.params.cipher_suite
@@ -85,31 +88,24 @@ def server_collect(state: states.CollectUnmasking, client: int, message: m.Unmas
         published = state.published(entry.dealer, client)[1]
         opened = check.share_hash(cipher, state.session, "mask-key", entry.dealer, client, entry.share)
         check.check_opening(published, opened, client, entry.dealer)
-    return ServerStep(msgspec.structs.replace(state, answers={**state.answers, client: message}))
+    return ServerStep(msgspec.structs.replace(state, answers={**state.answers, client: packed}))
 
 
 def server_end(state: states.CollectUnmasking) -> ServerStep:
     """Put the secrets together: every survivor's self-mask seed, and every dropped client's pairwise seeds."""
     cipher, threshold = state.terms.params.cipher_suite, state.terms.params.threshold
-    seeds: dict[int, dict[int, bytes]] = {dealer: {} for dealer in state.survivors}
-    keys: dict[int, dict[int, bytes]] = {dealer: {} for dealer in state.dropped}
-    for holder, answer in state.answers.items():
-        for entry in answer.self_mask_shares:
-            seeds[entry.dealer][holder] = entry.share
-        for entry in answer.mask_key_shares:
-            keys[entry.dealer][holder] = entry.share
-
+    shares_of = _opened_shares(state)
     self_masks: dict[int, Secret] = {}
-    for dealer, shares in seeds.items():
-        seed = _reconstruct(shares, threshold)
+    for dealer in state.survivors:
+        seed = _reconstruct(shares_of(dealer), threshold)
         found = None if seed is None else check.self_mask_hash(cipher, state.session, dealer, seed.reveal())
         self_masks[dealer] = check.check_secret(state.shared[dealer].self_mask_hash, found, seed, dealer)
     pairwise: list[tuple[int, int, Secret]] = []
-    for dealer, shares in keys.items():
+    for dealer in state.dropped:
         alive = _surviving_neighbours(state, dealer)
         if not alive:
             continue  # no mask of this client is left in the sum
-        secret = _reconstruct(shares, threshold)
+        secret = _reconstruct(shares_of(dealer), threshold)
         found = None if secret is None else cipher.agreement.load(secret.reveal()).public_key()
         secret = check.check_secret(state.advertised[dealer].mask_key, found, secret, dealer)
         mask_key = cipher.agreement.load(secret.reveal())
@@ -124,6 +120,26 @@ def server_end(state: states.CollectUnmasking) -> ServerStep:
         state.terms, state.session, state.joint_seed, state.survivors, state.dropped, self_masks, tuple(pairwise)
     )
     return ServerStep(opened)
+
+
+def _opened_shares(state: states.CollectUnmasking) -> Callable[[int], dict[int, bytes]]:
+    """Give a function from a dealer to its opened shares by holder, read from the packed answers as they are needed."""
+    size, graph = shamir.ELEMENT_BYTES, state.graph.build()
+    everybody = (state.survivors, state.dropped)
+    order = {h: state.dealers(h) if state.graph.sparse else everybody for h in state.answers}
+
+    def shares_of(dealer: int) -> dict[int, bytes]:
+        found = {}
+        for holder in graph.holders(dealer):
+            if holder in order:
+                survivors, dropped = order[holder]
+                place = bisect_left(survivors, dealer)
+                if place == len(survivors) or survivors[place] != dealer:
+                    place = len(survivors) + bisect_left(dropped, dealer)
+                found[holder] = state.answers[holder][place * size : (place + 1) * size]
+        return found
+
+    return shares_of
 
 
 def enough_answers(state: states.CollectUnmasking) -> bool:

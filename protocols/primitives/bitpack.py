@@ -6,12 +6,16 @@ padded with zeros, and a decoder refuses any other padding, so every vector has 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
 
 _WORD = 64
+
+SLICE = 1 << 14
+"""Elements of a slice: a multiple of 8, so that slices begin at whole bytes, and few enough to stay in the cache."""
 
 
 def packed_size(length: int, bits: int) -> int:
@@ -71,3 +75,18 @@ def unpack(data: bytes | memoryview, length: int, bits: int) -> NDArray[np.uint6
             columns[:, lane] |= words[:, word + 1] << np.uint64(_WORD - shift)
     columns &= np.uint64((1 << bits) - 1)
     return columns.reshape(-1)[:length]
+
+
+def unpack_slices(data: bytes, length: int, bits: int) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+    """Give (first element, elements) of consecutive slices: ``unpack`` with few of the elements in memory.
+
+    Raises:
+        ValueError: a byte string of another size, or padding bits that are not zero.
+    """
+    size = packed_size(length, bits)
+    if len(data) != size:
+        raise ValueError(f"{length} elements of {bits} bits take {size} bytes, not {len(data)}")
+    view = memoryview(data)
+    for start in range(0, length, SLICE):
+        stop = min(start + SLICE, length)
+        yield start, unpack(view[start * bits // 8 : packed_size(stop, bits)], stop - start, bits)

@@ -10,13 +10,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.pairwise.params import RoundParams, VectorSpec
+from protocols.pairwise.params import CHUNK_ELEMENTS, RoundParams, VectorSpec
 from protocols.primitives import key_agreement, prg, residues
 from protocols.suites import CLASSICAL, Context, Suite
 from secagg.transcript import records as r
-
-CHUNK_ELEMENTS = 1 << 20
-"""Elements of one chunk of a masked input at most."""
 
 
 def params_hash(params: RoundParams) -> bytes:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.pairwise.params import VectorSpec
+from protocols.pairwise.params import CHUNK_ELEMENTS, VectorSpec
 from protocols.primitives import bitpack, key_agreement, residues
 from secagg.audit import derive
 from secagg.audit.keys import graph_of
@@ -105,7 +105,7 @@ def _vector(sent: r.Input, number: int, spec: VectorSpec) -> NDArray[np.uint64]:
     values = np.zeros(spec.length, dtype=np.uint64)
     for chunk in sent.chunks:
         if chunk.vector == number and chunk.payload is not None:
-            stop = min(chunk.offset + derive.CHUNK_ELEMENTS, spec.length)
+            stop = min(chunk.offset + CHUNK_ELEMENTS, spec.length)
             values[chunk.offset : stop] = bitpack.unpack(chunk.payload, stop - chunk.offset, spec.bits)
     return values
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec.msgpack import decode, encode
 
 PRIME = 2**264 - 275
-FRAME_ELEMENTS, BLOCK = 2**20, 8192
+FRAME_ELEMENTS, BLOCK = 2**16, 8192
 (ADVERTISE, SHARE_REQUEST, SHARES, INPUT_REQUEST, INPUT, CONSISTENCY_REQUEST, CONSISTENCY, UNMASKING_REQUEST,
  UNMASKING, REVEAL_REQUEST, REVEAL, NEIGHBOURS) = range(1, 13)  # fmt: skip
 

@@ -163,6 +163,7 @@ class Network:
             machine._entropy = copy.deepcopy(machine._entropy)
         twin.server = copy.copy(self.server)
         twin.server._accumulator = copy.deepcopy(self.server._accumulator)
+        twin.server._relay = copy.deepcopy(self.server._relay)
         twin.models, twin.gone = dict(self.models), set(self.gone)
         twin.transcript, twin.rejected = list(self.transcript), list(self.rejected)
         twin.refusals, twin.tampers = dict(self.refusals), list(self.tampers)

@@ -177,6 +177,7 @@ SCENARIOS: list[Scenario] = [
     # The sparse graph.
     *on((SPARSE_CURIOUS,), by_graph.choose_the_neighbours, "C28", **_GRINDABLE, anchor=6),
     *on((SPARSE_ACTIVE,), by_graph.cut_the_ring, "C29", n=12, min_survivors=8, anchor=6),
+    *on((SPARSE_ACTIVE,), by_graph.hide_the_neighbours, "C16", n=20, min_survivors=8, anchor=3),
     *on((JOINT, SPARSE_CURIOUS), by_server.try_again_and_again, "C30", policy={"max_attempts": 2}, anchor=6),
     # Malicious clients.
     *on(COMPLETE, by_client.join_uninvited, "C6 S1 C10", clients=(1, 2, 3), anchor=4),

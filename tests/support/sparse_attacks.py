@@ -52,3 +52,27 @@ def cut_the_ring(cohort: Cohort) -> None:
         near = {client, *attacker.neighbours(client)}
         attacker.send_unmasking(client, survivors, dropped, sorted(near & attacker.signatures.keys()))
     same(attacker.recover_sum(sorted(few), dropped), cohort.sum_of(few))
+
+
+def hide_the_neighbours(cohort: Cohort) -> None:
+    """The victim alone is told that none of its neighbours shared keys, so it masks with its self mask only.
+
+    For the others the round is an honest one without drop-outs, in which they open the self masks of everybody.
+    """
+    attacker = Attacker(cohort)
+    attacker.advertise()
+    for client in cohort.ids:
+        attacker.send_directory(client)
+    for client in cohort.ids:
+        attacker.send_parts(client)
+    for client in cohort.ids:
+        near = attacker.neighbours(client) if client == VICTIM else ()
+        attacker.send_shares(client, [other for other in cohort.ids if other not in near])
+        attacker.hear_input(client)
+    others = [client for client in cohort.ids if client != VICTIM]
+    for client in others:
+        attacker.send_survivors(client, cohort.ids)
+    for client in others:
+        near = {client, *attacker.neighbours(client)}
+        attacker.send_unmasking(client, cohort.ids, (), sorted(near & attacker.signatures.keys()))
+    same(attacker.recover(VICTIM), cohort.inputs[VICTIM])

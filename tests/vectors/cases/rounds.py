@@ -30,7 +30,7 @@ EDGES = (
 PLAIN = (VectorSpec("x", 6, 1 << 16),)
 BYTES = (VectorSpec("x", 5, 1 << 24), VectorSpec("y", 5, 10**6))
 BLOCKS = (VectorSpec("two blocks", 8192 + 5, 997), VectorSpec("two draws", 8192 + 3, 2**40 + 1))
-CHUNKS = (VectorSpec("two chunks", (1 << 20) + 3, 2), VectorSpec("x", 2, 1 << 7))
+CHUNKS = (VectorSpec("two chunks", (1 << 16) + 3, 2), VectorSpec("x", 2, 1 << 7))
 
 Case = tuple[str, str, Setup, Mapping[int, float], bool]
 """Name, what it shows, the round, who vanishes after how many phases, whether frames arrive twice."""
