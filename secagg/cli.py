@@ -8,6 +8,7 @@ import typer
 
 from protocols import ParameterError, ProtocolError
 from quant import QuantError
+from secagg.attack.command import attack_command
 from secagg.audit.command import audit_command
 from secagg.bench.command import bench_command
 from secagg.demo.command import demo_command
@@ -28,6 +29,7 @@ app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)
 app.command("bench")(bench_command)
 app.command("audit")(audit_command)
+app.command("attack")(attack_command)
 
 
 @app.callback()

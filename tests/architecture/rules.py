@@ -74,6 +74,8 @@ ROOMS = {
     "secagg": Room(PRODUCT, never=ADAPTERS),
     "secagg.cli": Room(PRODUCT, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
+    "secagg.attack": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
+    "secagg.attack.inversion": Room(PRODUCT | {"torch"}, never=ADAPTERS, lazily=frozenset({"torch"})),
     "secagg.bench": Room(PRODUCT | {"matplotlib", "flwr"}, never=ADAPTERS, lazily=frozenset({"flwr"})),
     # The two ends of a wire meet on the wire only.
     "secagg.coordinator": Room(PRODUCT | {"starlette", "uvicorn"}, never=ADAPTERS | {"secagg.site"}),
@@ -97,6 +99,7 @@ ROOMS = {
 SYNTHETIC_DATA = {
     "secagg.demo": "--seed fixes how the patients are split over the sites and the batches shuffled",
     "secagg.bench": "made-up share points of a cohort too large to be run",
+    "secagg.attack": "made-up updates of a rehearsal, and the data that an attacker tries to find again",
     "secagg.simulate": "--seed fixes the synthetic vectors and the drop-out schedule",
 }
 MAY_DRAW_FROM_OS = ("protocols.entropy", "quant.streams")

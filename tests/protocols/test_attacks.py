@@ -12,9 +12,9 @@ import pytest
 from protocols import ProtocolError, RemoteProtocolError
 from protocols.pairwise import Rule
 from protocols.pairwise import messages as m
-from tests.support.adversary import AttackFailedError
+from secagg.attack.adversary import AttackFailedError
+from secagg.attack.network import Network, edit
 from tests.support.cohort import SPARSE_ACTIVE, make_cohort
-from tests.support.network import Network, edit
 from tests.support.scenarios import NOT_STOPPED, SCENARIOS, Scenario
 
 ATTACKS = {
