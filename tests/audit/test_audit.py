@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -133,6 +134,15 @@ def test_a_sparse_graph_is_computed_again(sparse: Path, tmp_path: Path) -> None:
     neighbours = of_kind(records, "graph")["neighbours"]
     neighbours[0][1][0], neighbours[1][1][0] = neighbours[1][1][0], neighbours[0][1][0]
     assert verdicts(write(tmp_path / "t", records))[Rule.GRAPH] is Verdict.BROKEN
+
+
+def test_kept_inputs_do_not_show_weights(clean: Path) -> None:
+    """Site number i weighs i. A masked weight of ten bits may be i by chance, but hardly at three sites."""
+    same = 0
+    for sent in of_kind(read(clean), "inputs")["inputs"]:
+        payload = base64.b64decode(sent["chunks"][1]["payload"])
+        same += int.from_bytes(payload, "little") == sent["client"]
+    assert same < 3
 
 
 # -- several rounds --------------------------------------------------------------------------------------------------
