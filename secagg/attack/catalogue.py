@@ -37,6 +37,7 @@ class Entry:
         sparse, complete: on which graphs it makes sense.
         needs: "" or the adversary class that it needs.
         alone: others than the victim contribute zeros.
+        holds: what stands against it where no rule has to refuse.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Entry:
     sparse: bool = False
     complete: bool = True
     alone: bool = False
+    holds: str = ""
 
 
 def _few_tries(cohort: Cohort) -> None:
@@ -53,7 +55,10 @@ def _few_tries(cohort: Cohort) -> None:
 
 
 ENTRIES = (
-    Entry(1, "model inconsistency", (by_server.train_another_model, by_server.tell_another_model), POLICY, alone=True),
+    Entry(
+        1, "model inconsistency", (by_server.train_another_model, by_server.tell_another_model),
+        POLICY, alone=True, holds="the model's hash is in every mask",
+    ),
     Entry(2, "both shares of one client", (by_survivors.ask_for_both_shares,), POLICY),
     Entry(
         3, "partition in unmasking",
@@ -76,6 +81,7 @@ ENTRIES = (
     Entry(
         7, "late message, false drop-out",
         (by_survivors.call_it_dropped_and_keep_its_input, by_survivors.use_one_that_is_left_out), POLICY,
+        holds="the self mask",
     ),
     Entry(
         8, "set differencing: the same query again",
@@ -84,7 +90,9 @@ ENTRIES = (
     ),
     Entry(8, "set differencing: the query renamed", (by_survivors.ask_the_same_under_another_task,), TASK),
     Entry(9, "small cohort, colluders subtract themselves", (), "a threshold of at least max(c, 1) + 2"),
-    Entry(14, "masks used twice", (leakage.subtract_two_rounds,), "a generator that does not repeat itself"),
+    Entry(14, "masks used twice", (leakage.subtract_two_rounds,), "a generator that does not repeat itself",
+        holds="fresh masks, bound to the session",
+    ),
     Entry(
         17, "malicious clients: keys, shares, answers",
         (by_client.say_two_things, by_client.deal_nothing, by_client.publish_another_share,
@@ -164,7 +172,7 @@ def attempt(entry: Entry, form: Run, cohort: Cohort) -> Result:
     except RemoteProtocolError as error:
         return Result(entry.number, entry.name, Outcome.STOPPED, _rule(error))
     except AttackFailedError as error:
-        return Result(entry.number, entry.name, Outcome.STOPPED, f"it gained nothing ({error})")
+        return Result(entry.number, entry.name, Outcome.STOPPED, entry.holds or str(error))
     except ProtocolError:
         return Result(entry.number, entry.name, Outcome.STOPPED, "machines answer once")
     except (IndexError, KeyError, ValueError):

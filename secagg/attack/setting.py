@@ -125,6 +125,8 @@ def read_setting(path: Path, **over: Any) -> Setting:
     Tables and keys: ``[round]`` with the fields of ``Setting`` up to ``dropouts``; ``[policy]``; ``[quantization]``;
     ``[leakage]`` with the others. All are optional.
 
+    The ``study.toml`` of a consortium is read too: sites, ``[protocol]`` and ``[quantization]`` say all that is needed.
+
     Args:
         path: the file.
         over: fields that the command line gave; they win.
@@ -138,6 +140,8 @@ def read_setting(path: Path, **over: Any) -> Setting:
         raise UsageError(f"cannot read {str(path)!r}: {error}") from None
     known = {entry.name for entry in fields(Setting)}
     told: dict[str, Any] = {}
+    if "study" in document:
+        told, document = _of_study(document), {}
     for name, table in document.items():
         if name in ("policy", "quantization") and isinstance(table, dict):
             told[name] = table
@@ -154,3 +158,15 @@ def read_setting(path: Path, **over: Any) -> Setting:
         return Setting(**told)
     except TypeError as error:
         raise UsageError(f"{str(path)!r}: {error}") from None
+
+
+def _of_study(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what an attacker needs to know out of a study that a consortium signed."""
+    told: dict[str, Any] = {"clients": len(document.get("site", ())), "pin_task": True}
+    protection = document.get("protocol", {})
+    told |= {
+        name: protection[name] for name in ("protocol", "adversary", "colluders", "threshold") if name in protection
+    }
+    if document.get("quantization"):
+        told["quantization"] = document["quantization"]
+    return told

@@ -79,17 +79,17 @@ def read_receipts(data: bytes, path: Path) -> tuple[Receipt, ...]:
 
 
 def read_roster(path: Path) -> Members:
-    """Read a roster: tables ``[[members]]`` (or ``[[sites]]``) with ``id`` and ``key`` (64 hex digits), ascending.
+    """Read a roster: tables ``[[members]]``, or the ``[[site]]`` of a study.toml, with ``id`` and ``key`` (hex).
 
     Raises:
         UsageError: no such file, or no roster.
     """
     try:
         document = tomllib.loads(_bytes(path).decode())
-        listed = document.get("members") or document.get("sites") or []
+        listed = document.get("members") or document.get("site") or []
         members = tuple((int(entry["id"]), str(entry["key"]).lower()) for entry in listed)
         if not members or any(len(bytes.fromhex(key)) != 32 for _, key in members):
-            raise ValueError("no [[members]] with an id and a key of 64 hex digits")
+            raise ValueError("no [[members]] or [[site]] with an id and a key of 64 hex digits")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{str(path)!r} is not a roster: {error}") from None
     return tuple(sorted(members))

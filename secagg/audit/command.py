@@ -19,7 +19,8 @@ from secagg.errors import UsageError
 def audit_command(
     transcript: Annotated[Path, typer.Argument(help="transcript.jsonl of a study, or the receipts of one site.")],
     roster: Annotated[
-        Path | None, typer.Option(help="TOML with [[members]] (id, key): the identities that you know to be right.")
+        Path | None,
+        typer.Option(help="TOML with [[members]] or [[site]] (id, key): the identities that you know."),
     ] = None,
     receipts: Annotated[
         Path | None, typer.Option(help="Receipts that a site kept: each must be in the transcript.")

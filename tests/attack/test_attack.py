@@ -179,6 +179,16 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "saturation" in capsys.readouterr().out
 
 
+def test_the_file_of_a_consortium_is_a_configuration(tmp_path: Path) -> None:
+    sites = "".join(f'[[site]]\nid = {site}\nname = "s{site}"\nkey = "00"\n' for site in range(1, 6))
+    (tmp_path / "study.toml").write_text(
+        '[study]\nname = "x"\n[protocol]\nadversary = "curious"\n[quantization]\nbits = 6\nrange = 1.0\n' + sites
+    )
+    setting = read_setting(tmp_path / "study.toml", colluders=0)
+    assert (setting.clients, setting.adversary, setting.colluders) == (5, "curious", 0)
+    assert setting.quantization == {"bits": 6, "range": 1.0}
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
