@@ -124,13 +124,13 @@ BUGS = [
     Bug(
         "no-clip", "secagg/session.py",
         "config.codec.clip(config.layout.flatten(update))", "config.layout.flatten(update)",
-        "tests/secagg/test_session.py",
+        "tests/secagg/test_session.py::test_the_clip_bounds_one_example_whatever_the_weight",
     ),
     Bug(
         "low-order-keys-accepted", "protocols/pairwise/validation/directory.py",
         "        except AgreementError as error:\n            refuse(Rule.KEYS_ACCEPTABLE",
         "        except AgreementError as error:\n            continue\n            refuse(Rule.KEYS_ACCEPTABLE",
-        "tests/protocols/test_attacks.py",
+        "tests/protocols/test_rule_removal.py::test_each_layer_stops_the_attack",
     ),
     Bug(
         "signatures-not-verified", "protocols/primitives/signing.py",
@@ -141,12 +141,12 @@ BUGS = [
     Bug(
         "auditor-believes-the-chain", "secagg/audit/reading.py",
         "if record.previous != previous:", "if not record.previous:",
-        "tests/audit/test_forgeries.py",
+        "tests/audit/test_forgeries.py::test_a_change_without_chaining_again_breaks_the_chain",
     ),
     Bug(
         "auditor-forgets-a-receipt", "secagg/audit/receipts.py",
         "        last[receipt.client] = receipt_hash(receipt)\n", "",
-        "tests/audit/test_forgeries.py",
+        "tests/audit/test_audit.py::test_a_clean_study_of_ten_sites_passes_in_time",
     ),
     Bug(
         "receipt-names-no-survivors", "secagg/transcript/receipts.py",
