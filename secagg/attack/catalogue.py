@@ -143,9 +143,9 @@ def _refused(setting: Setting) -> str:
 def _entry(entry: Entry, setting: Setting, refused: str) -> Result:
     if refused:
         return Result(entry.number, entry.name, Outcome.STOPPED, refused)
-    if setting.sparse and not entry.sparse and entry.number not in (7, 8, 9, 14):
+    if setting.sparse and not entry.sparse and entry.forms:
         return _on_complete(entry, setting)
-    if not (entry.sparse if setting.sparse else entry.complete):
+    if not setting.sparse and not entry.complete:
         return Result(entry.number, entry.name, Outcome.NOT_APPLICABLE, "the graph is complete")
     forms = entry.forms or (leakage.subtract_colluders(setting),)
     return worst([attempt(entry, form, setting.cohort()) for form in forms])

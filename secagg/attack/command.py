@@ -17,6 +17,7 @@ from secagg.attack.report import attack_html, show
 from secagg.attack.setting import Setting, read_setting
 from secagg.errors import UsageError
 
+LAST = 100
 PARTS = ("protocol", "sum", "grid")
 
 
@@ -69,7 +70,7 @@ def _run(setting: Setting, only: str, *, quiet: bool) -> list[Result]:
         for result in run_all(setting, only):
             results.append(result)
             progress.update(task, advance=1, description=result.name)
-    return results
+    return sorted(results, key=lambda result: result.number or LAST)
 
 
 def to_json(setting: Setting, results: list[Result]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ FEATURES, NEURONS = 64, 256
 FOUND = 0.98
 """Likeness (cosine) from which an example counts as found."""
 
-CURVE_BITS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32)
+CURVE_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32)
 
 Array = NDArray[np.float64]
 

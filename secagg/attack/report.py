@@ -26,8 +26,8 @@ def headline(setting: Setting, results: list[Result]) -> str:
     possible = sum(result.outcome is Outcome.POSSIBLE for result in results)
     stopped = sum(result.outcome is Outcome.STOPPED for result in results)
     return (
-        f"{setting.clients} sites, threshold {setting.least}, {setting.protocol}, {setting.colluders} colluders and "
-        f"a server that is {setting.adversary}: {stopped} attacks stopped, {possible} possible"
+        f"{setting.clients} sites, threshold {setting.least}, {setting.protocol}, {setting.colluders} colluding, "
+        f"{setting.adversary} server: {stopped} attacks stopped, {possible} possible"
     )
 
 

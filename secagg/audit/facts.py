@@ -22,7 +22,7 @@ def assessment(report: Report, found: StudyRecords) -> Iterator[Fact]:
         "Roles",
         (
             f"{len(params.clients)} sites hold the data, train on it and send masked updates.",
-            f"One coordinator adds them up; it {coordinator}, together with up to {study.colluders} sites.",
+            f"One coordinator adds them up; it {coordinator}, even together with {study.colluders} of them.",
         ),
     )
     sent = sum(spec.length * spec.bits // 8 for spec in params.vectors)
@@ -51,8 +51,8 @@ def _transcript_holders(found: StudyRecords) -> str:
     kept = [one.index for one in found.rounds if r.Opening in one.records]
     if kept:
         return (
-            f"Who holds this transcript can compute what the coordinator saw in {len(kept)} rounds: masked inputs and "
-            "opened masks are in it."
+            f"Who holds this transcript can compute what the coordinator saw in {len(kept)} of the rounds: masked inputs "
+            "and opened masks are in it."
         )
     return "Who holds this transcript: hashes, keys and signatures, no update and no sum."
 

@@ -81,7 +81,7 @@ def check_threshold(study: r.Study, one: Round) -> Iterator[Finding]:
         wrong.append(f"threshold {threshold} of {clients} falls to an active server and {colluders} colluders")
     server = f"an {params.adversary}" if params.adversary == "active" else "a curious"
     yield one.judge(
-        Rule.THRESHOLD, wrong, f"t = {threshold} of {clients} withstands {server} server and {colluders} colluders"
+        Rule.THRESHOLD, wrong, f"t = {threshold} of {clients} withstands {server} server and c = {colluders}"
     )
 
 

@@ -211,3 +211,5 @@ def test_a_sparse_round_is_attacked_on_its_own_graph() -> None:
     graph = results["biased or ground graph"]
     assert graph.outcome is Outcome.STOPPED, graph
     assert results["one joint seed too many"].by == "C30"
+    never = {name for name, result in results.items() if result.outcome is Outcome.NOT_APPLICABLE}
+    assert never == {"correlated ciphertexts"}

@@ -41,9 +41,9 @@ def roster_file(path: Path, transcript: Path) -> Path:
 
 
 def test_a_clean_study_of_ten_sites_passes_in_time(clean: Path, tmp_path: Path) -> None:
-    started = time.perf_counter()
+    started = time.process_time()  # of this process only: a busy machine fails nothing
     found = verdicts(clean, roster=roster_file(tmp_path / "roster.toml", clean))
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     beyond_records = {Rule.BUDGET: Verdict.UNCHECKABLE, Rule.ATTESTED: Verdict.UNCHECKABLE}
     assert found == {rule: beyond_records.get(rule, Verdict.VERIFIED) for rule in found}
     assert set(Rule) - set(found) == {Rule.RANDOMNESS}

@@ -1,6 +1,6 @@
 """The field's attacks, by their number in the list that SECURITY.md answers to: each is stopped, and by which rule.
 
-The attack code is in tests/support; test_rule_removal.py shows that every one of them wins when its rules are off.
+The attack code is in secagg/attack; test_rule_removal.py shows that every one of them wins when its rules are off.
 """
 
 from __future__ import annotations
