@@ -14,7 +14,6 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quant.errors import InputError
 from quant.vectors import FloatVector
@@ -52,11 +51,12 @@ def hadamard_columns(a: FloatVector, out: FloatVector | None = None) -> FloatVec
     spare = [np.empty((rows, width), a.dtype) for _ in range(min(len(factors) - 1, 2))]
     for start in range(0, columns, width):
         tile = slice(start, min(start + width, columns))
-        source, before = a[:, tile], 1
+        source: FloatVector = a[:, tile]
+        before = 1
         for number, factor in enumerate(factors):
             last = number == len(factors) - 1
             target = result[:, tile] if last else spare[number % 2].reshape(-1)[: source.size].reshape(source.shape)
-            _multiply(_matrix(factor).astype(a.dtype), source, target, before)
+            _multiply(_matrix(factor, a.dtype.itemsize), source, target, before)
             source, before = target, before * factor
     return result
 
@@ -97,9 +97,10 @@ def _factors(rows: int) -> list[int]:
 
 
 @lru_cache(maxsize=16)
-def _matrix(rows: int) -> NDArray[np.float64]:
-    """Give H of at most 16 rows."""
+def _matrix(rows: int, size: int) -> FloatVector:
+    """Give H of at most 16 rows, in floats of ``size`` bytes."""
     signs = np.ones((1, 1))
     while len(signs) < rows:
         signs = np.block([[signs, signs], [signs, -signs]])
-    return signs / math.sqrt(rows)
+    matrix = signs / math.sqrt(rows)
+    return matrix.astype(np.float32) if size == 4 else matrix

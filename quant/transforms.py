@@ -181,8 +181,8 @@ def _sign_bits(size: int) -> NDArray[np.uint32] | NDArray[np.uint64]:
 
 def _rotate(x: FloatVector, rows: int, out: FloatVector | None = None) -> FloatVector:
     """Transform the columns of the matrix of ``rows`` rows that ``x`` fills, row by row; ``out`` may be ``x``."""
-    matrix = np.ascontiguousarray(x).reshape(rows, -1)
-    return hadamard_columns(matrix, None if out is None else out.reshape(rows, -1)).reshape(-1)
+    contiguous: FloatVector = np.require(x, requirements="C")
+    return hadamard_columns(contiguous.reshape(rows, -1), None if out is None else out.reshape(rows, -1)).reshape(-1)
 
 
 def out_dims(transforms: Sequence[Transform], dim: int) -> tuple[int, ...]:

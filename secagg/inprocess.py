@@ -15,14 +15,19 @@ from numpy.typing import NDArray
 
 from protocols import ProtocolError, Secret, SystemEntropy
 from protocols.pairwise import LocalPolicy, Phase, Roster
+from protocols.pairwise.ledger import Ledger
 from protocols.pairwise.messages import CODEC, MaskedInput, limits_at_server
 from protocols.pairwise.params import Adversary
 from protocols.pairwise.steps import Outbound
 from protocols.primitives import bitpack, signing
 from secagg.config import UPDATE, RoundConfig
-from secagg.errors import RoundRefused, UsageError
+from secagg.contribution import Contribution
+from secagg.errors import RoundRefused, SeedMissing, UsageError
+from secagg.feedback import SiteResidual
+from secagg.opened import Opened
+from secagg.public import JointRandomness
 from secagg.record import RoundRecord, View
-from secagg.session import ClientSession, Contribution, Opened, ServerSession
+from secagg.session import ClientSession, ServerSession
 from secagg.witness import RoundWitness
 
 PHASES = tuple(phase.value for phase in Phase)
@@ -72,9 +77,13 @@ class InProcessRound:
         view: keep one client's update three times in the record.
         observe: called as clients complete phases.
         witness: keeps the evidence of the round.
+        ledgers: what each client remembers of earlier attempts and rounds; nothing by default.
+        residuals: with error feedback, what each client kept of earlier rounds.
+        record: of earlier attempts at this round, to be continued.
 
     Attributes:
         record: measurements, filled while the round runs.
+        residuals: with error feedback, what each client keeps for the next round.
     """
 
     def __init__(
@@ -90,10 +99,15 @@ class InProcessRound:
         view: bool = False,
         observe: Observer | None = None,
         witness: RoundWitness | None = None,
+        ledgers: Mapping[int, Ledger] | None = None,
+        residuals: Mapping[int, SiteResidual] | None = None,
+        record: RoundRecord | None = None,
     ) -> None:
         self._witness = witness
         self._config = config
         self._model_hash = model_hash
+        self._ledgers = ledgers or {}
+        self.residuals = dict(residuals or {})
         self._dropouts = dict(dropouts or {})
         check_dropouts(config, self._dropouts)
         self._policy = policy or LocalPolicy(colluders=config.colluders, adversary=config.adversary, roster=roster)
@@ -106,7 +120,13 @@ class InProcessRound:
         self._viewed: int | None = None
         self._true: NDArray[np.int64] | None = None
         self._sent: list[bytes] = []
-        self.record = RoundRecord(config.lanes.width, config.params.threshold)
+        self._clients: dict[int, ClientSession] = {}
+        self.record = record or RoundRecord(config.lanes.width, config.params.threshold)
+
+    @property
+    def public(self) -> JointRandomness:
+        """The public streams of the round, once it has run."""
+        return self._server.public
 
     def run(self, contribute: Callable[[int, ClientSession], Contribution]) -> Opened:
         """Run all phases.
@@ -116,6 +136,7 @@ class InProcessRound:
                 returns ``session.prepare(update, weight)``.
 
         Raises:
+            SeedMissing: a part of the joint seed is missing, though enough clients stayed: try again.
             RoundRefused: fewer clients stayed than the threshold, or a rule was broken.
         """
         try:
@@ -126,12 +147,17 @@ class InProcessRound:
             raise RoundRefused(f"the round ended without a sum: {error}") from error
 
     def _run(self, contribute: Callable[[int, ClientSession], Contribution]) -> Opened:
-        clients: dict[int, ClientSession] = {}
+        clients = self._clients
         for client in self._config.clients:
             if self._stays(client, Phase.ADVERTISE_KEYS):
                 with self._timed(Phase.ADVERTISE_KEYS, client):
                     clients[client] = ClientSession(
-                        self._config, client, policy=self._policy, identity=self._identities.get(client)
+                        self._config,
+                        client,
+                        policy=self._policy,
+                        identity=self._identities.get(client),
+                        ledger=self._ledgers.get(client),
+                        residual=self.residuals.get(client),
                     )
                     frame = clients[client].start()
                 self._deliver(Phase.ADVERTISE_KEYS, client, [frame])
@@ -144,6 +170,9 @@ class InProcessRound:
         if self._config.adversary == "active":
             requests = self._exchange(Phase.CONSISTENCY_CHECK, Phase.UNMASKING, clients, requests)
         self._exchange(Phase.UNMASKING, None, clients, requests)
+        for client, session in clients.items():
+            if (residual := session.residual) is not None:
+                self.residuals[client] = residual
         return self._open()
 
     def _exchange(
@@ -207,6 +236,7 @@ class InProcessRound:
         if self._config.codec.facts.wraps:
             self._expected &= (1 << self._config.lanes.width) - 1
         self.record.exact = bool(np.array_equal(opened.integers, self._expected))
+        self.record.monitoring = opened.monitoring
         if self._viewed is not None and self._true is not None:
             sent = _fields_sent(self._config, self._sent)[:VIEW_COORDINATES]
             self.record.view = View(self._viewed, self._true, sent, opened.integers[:VIEW_COORDINATES].copy())
@@ -232,11 +262,11 @@ class InProcessRound:
             self._witness.to_client(client, frame, arrived=arrived)
 
     def _advance(self, phase: Phase, following: Phase | None) -> _Requests:
+        if phase in (Phase.REVEAL_RANDOMNESS, Phase.SHARE_KEYS):
+            self._check_seed(phase)
         started = time.perf_counter()
         requests = self._server.advance()
         self._server_time(phase, started)
-        if following is not None:
-            self.record.downlink_bytes[following.value] = {}
         return self._counted(requests, following)
 
     def _counted(self, requests: Outbound, following: Phase | None) -> _Requests:
@@ -245,9 +275,24 @@ class InProcessRound:
         for client, frame in requests:
             if following is not None:
                 self._server_time(following, started)
-                self.record.downlink_bytes[following.value][client] = len(frame)
+                self._received(following, client, frame)
             yield client, frame
             started = time.perf_counter()
+
+    def _check_seed(self, phase: Phase) -> None:
+        """End the attempt if somebody who must speak in this phase is gone, though enough others are here."""
+        status = self._server.status
+        if status.ready or len(status.have) < self._config.params.least_survivors:
+            return
+        for client, frame in self._server.abort("a part of the joint seed is missing"):
+            if self._stays(client, phase):
+                self._received(phase, client, frame)
+                self._clients[client].receive(frame)
+        raise SeedMissing(status.pending)
+
+    def _received(self, phase: Phase, client: int, frame: bytes) -> None:
+        received = self.record.downlink_bytes.setdefault(phase.value, {})
+        received[client] = received.get(client, 0) + len(frame)
 
     def _server_time(self, phase: Phase, started: float) -> None:
         spent = self.record.server_seconds.get(phase.value, 0.0)

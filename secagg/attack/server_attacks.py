@@ -191,6 +191,24 @@ def ask_for_pairs(cohort: Cohort, filler: tuple[int, ...]) -> None:
     same(attacker.recover(VICTIM), cohort.inputs[VICTIM])
 
 
+def tell_the_victim_of_other_sharers(cohort: Cohort) -> None:
+    """The victim alone is told that only those shared keys whom everybody else is told to have dropped out.
+
+    Those who survive open its self mask and the mask keys of the dropped; it shares no mask with anybody else.
+    """
+    attacker = Attacker(cohort).reach_shares()
+    survivors = cohort.ids[: cohort.params.threshold + 1]
+    dropped = cohort.ids[cohort.params.threshold + 1 :]
+    for client in cohort.ids:
+        attacker.send_shares(client, (VICTIM, *dropped) if client == VICTIM else None)
+        attacker.hear_input(client)
+    for client in survivors[1:]:
+        attacker.send_survivors(client, survivors)
+    for client in survivors[1:]:
+        attacker.send_unmasking(client, survivors, dropped)
+    same(attacker.recover(VICTIM), cohort.inputs[VICTIM])
+
+
 def invent_sharers(cohort: Cohort) -> None:
     """Invented ids fill the list of sharers, and later of survivors, up to the threshold."""
     ask_for_pairs(cohort, (60001, 60002, 60003))

@@ -51,7 +51,7 @@ def _transcript_holders(found: StudyRecords) -> str:
     kept = [one.index for one in found.rounds if r.Opening in one.records]
     if kept:
         return (
-            f"Who holds this transcript can compute what the coordinator saw in {len(kept)} of the rounds: masked inputs "
+            f"Who holds this transcript can compute what the coordinator saw in {len(kept)} rounds: masked inputs "
             "and opened masks are in it."
         )
     return "Who holds this transcript: hashes, keys and signatures, no update and no sum."

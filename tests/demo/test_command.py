@@ -65,6 +65,12 @@ REFUSED = [
     (["--out", "taken"], "cannot write to 'taken'"),
     (["--out", "taken/below"], "cannot write to 'taken/below'"),
     (["--quick", "--rounds", "4"], "give one of them"),
+    (["--scheme", "qsgd"], "qsgd cannot be summed"),
+    (["--scheme", "topk"], "SharedRandomK"),
+    (["--scenario", "factory"], "hospitals, smart-home, vehicles"),
+    (["--adaptive-clip", "1.5"], "between 0 and 1"),
+    (["--downlink-bits", "64"], "1 to 24"),
+    (["--sweep", "weather"], "bits, skew, sites, mixed"),
 ]
 
 

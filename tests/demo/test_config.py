@@ -28,6 +28,14 @@ pytestmark = pytest.mark.fast
         ({"dropout": -1}, "fraction"),
         ({"dropout": 1.5}, "whole number"),
         ({"dropout": float("nan")}, "fraction"),
+        ({"scheme": "magic"}, "stochastic, nearest"),
+        ({"updates": "weights"}, "delta, gradient"),
+        ({"downlink_bits": 0}, "1 to 24"),
+        ({"drift": 1.5}, "0 to 1"),
+        ({"drift": float("nan")}, "0 to 1"),
+        ({"adaptive_bits": "lots"}, "ROUND:BITS"),
+        ({"adaptive_bits": "error:0.1", "monitor": False}, "need monitoring"),
+        ({"adaptive_clip": 0.5, "range": 1.0}, "range"),
     ],
 )
 def test_what_cannot_work_is_refused_with_what_can(choice, says):

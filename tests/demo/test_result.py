@@ -5,7 +5,7 @@ from secagg.demo.config import PHASES
 
 CONTRACT = {
     *("dataset", "sites", "rounds", "accuracy", "accuracy_plain_fedavg", "bits", "uplink_bytes_per_site_round"),
-    *("uplink_bytes_float32", "dropouts", "epsilon", "delta", "unit", "seconds"),
+    *("downlink_bytes_per_site_round", "uplink_bytes_float32", "dropouts", "epsilon", "delta", "unit", "seconds"),
 }
 
 
