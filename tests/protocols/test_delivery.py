@@ -12,9 +12,9 @@ from protocols import CodecError, LocalProtocolError, ProtocolError, RemoteProto
 from protocols.pairwise import Phase, Rule, VectorSpec, states
 from protocols.pairwise import messages as m
 from protocols.wire import WireRule
-from tests.support.adversary import Attacker
+from secagg.attack.adversary import Attacker
+from secagg.attack.network import Delivery, Network, read_frame
 from tests.support.cohort import ACTIVE, CURIOUS, MODEL, VARIANTS, Variant, make_cohort
-from tests.support.network import Delivery, Network, read_frame
 
 
 @pytest.mark.parametrize("variant", [CURIOUS, ACTIVE], ids=str)

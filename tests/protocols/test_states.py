@@ -17,10 +17,10 @@ from protocols.pairwise import client as client_machine
 from protocols.pairwise import messages as m
 from protocols.pairwise import server as server_machine
 from protocols.wire import Message
-from tests.support.adversary import AttackFailedError
+from secagg.attack.adversary import AttackFailedError
+from secagg.attack.network import Network, read_frame
 from tests.support.cohort import MODEL, VARIANTS, Variant, make_cohort
 from tests.support.entropy import PUBLIC_LABELS, EntropyFailureError, FailingEntropy, InsecureSeededEntropy
-from tests.support.network import Network, read_frame
 from tests.support.scenarios import SCENARIOS, Scenario
 
 
