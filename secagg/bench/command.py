@@ -12,7 +12,18 @@ import typer
 from rich.console import Console
 
 from secagg import theme
-from secagg.bench import distortion_tables, encode, masking, memory, quantization, scaling, shamir
+from secagg.bench import (
+    distortion_tables,
+    encode,
+    masking,
+    mechanism,
+    memory,
+    noise,
+    peers,
+    quantization,
+    scaling,
+    shamir,
+)
 from secagg.bench.measure import Effort, Row, commit, machine
 from secagg.errors import UsageError
 
@@ -23,6 +34,9 @@ BENCHES: dict[str, Callable[[Effort], list[Row]]] = {
     "shamir": shamir.bench,
     "scaling": scaling.bench,
     "memory": memory.bench,
+    "peers": peers.bench,
+    "noise": noise.bench,
+    "mechanism": mechanism.bench,
 }
 
 TABLES: dict[str, Callable[[Console, list[Row]], None]] = {"quant": distortion_tables.show}

@@ -56,6 +56,9 @@ def _adapter(name: str, *frameworks: str) -> Room:
     return Room(PRODUCT.union(frameworks), never=frozenset(others))
 
 
+# What the benchmarks measure against, where it is installed.
+PEERS = frozenset({"flwr", "tenseal", "fedbiomed", "opendp"})
+
 # Adapter -> the framework it adapts. An adapter is a module or a folder of this name.
 FRAMEWORKS = {
     "flower": ("flwr",),
@@ -74,10 +77,16 @@ ROOMS = {
     "secagg": Room(PRODUCT, never=ADAPTERS),
     "secagg.cli": Room(PRODUCT, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
-    "secagg.bench": Room(PRODUCT | {"matplotlib", "flwr"}, never=ADAPTERS, lazily=frozenset({"flwr"})),
+    "secagg.bench": Room(PRODUCT | {"matplotlib"} | PEERS, never=ADAPTERS, lazily=PEERS),
     "secagg.plan": Room(PRODUCT | {"optuna"}, never=ADAPTERS, lazily=frozenset({"optuna"})),
-    # The two ends of a wire meet on the wire only.
-    "secagg.coordinator": Room(PRODUCT | {"starlette", "uvicorn"}, never=ADAPTERS | {"secagg.site"}),
+    # Accounts for what others do, and depends on none of them: a site's budget must not hang on a framework.
+    "secagg.privacy": Room(CRYPTO | NUMERIC | {"secagg.privacy", "secagg.errors"}, never=ADAPTERS),
+    "secagg.study": Room(PRODUCT | {"safetensors"}, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
+    # The two ends of a wire meet on the wire only: in what these two rooms say of it.
+    "secagg.transport": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
+    "secagg.coordinator": Room(
+        PRODUCT | {"starlette", "uvicorn", "jinja2", "prometheus_client"}, never=ADAPTERS | {"secagg.site"}
+    ),
     "secagg.site": Room(PRODUCT | {"httpx"}, never=ADAPTERS | {"secagg.coordinator"}),
     # An auditor does not trust the code it audits: of secagg it sees the configuration and its errors only.
     "secagg.audit": Room(NUMERIC | CRYPTO | {"rich", "secagg.audit", "secagg.config", "secagg.errors"}),
@@ -90,7 +99,7 @@ ROOMS = {
 # All else draws from a cryptographic stream. These two make inputs, never masks, keys, dither or noise.
 SYNTHETIC_DATA = {
     "secagg.demo": "--seed fixes how the patients are split over the sites and the batches shuffled",
-    "secagg.bench": "made-up updates, and share points of a cohort too large to be run",
+    "secagg.bench": "made-up updates, vectors whose mean is estimated, share points of a cohort too large to run",
     "secagg.simulate": "--seed fixes the synthetic vectors and the drop-out schedule",
 }
 MAY_DRAW_FROM_OS = ("protocols.entropy", "quant.streams")
