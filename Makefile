@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format lint types fast slow bench constraints clean
+.PHONY: help setup demo test format lint types fast slow stacks bench constraints clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -47,6 +47,9 @@ fast: setup  ## the tests for every save (seconds)
 
 slow: setup  ## the exhaustive tests
 	@$(PYTEST) $(PARALLEL) -m slow $(ARGS)
+
+stacks: setup  ## the adapters inside the engines of their frameworks (see secagg/integrations/README.md)
+	@$(PYTEST) -m stacks $(ARGS)
 
 bench: setup  ## measured tables (make bench ARGS=masking)
 	@$(BIN)/secagg bench $(ARGS)

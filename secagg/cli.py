@@ -12,6 +12,7 @@ from secagg.bench.command import bench_command
 from secagg.coordinator.command import serve_command
 from secagg.demo.command import demo_command
 from secagg.errors import RoundRefused, UsageError
+from secagg.plan.command import plan_command
 from secagg.simulate.command import simulate_command
 from secagg.site.command import check_command, join_command, status_command
 from secagg.study.command import keygen_command, study_app
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)
+app.command("plan")(plan_command)
 app.command("bench")(bench_command)
 app.add_typer(study_app, name="study")
 app.command("keygen")(keygen_command)

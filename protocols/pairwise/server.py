@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,6 +61,24 @@ def start(params: RoundParams, model_hash: bytes, roster: Roster | None = None) 
     if params.adversary == "active" and (roster is None or roster.hash() != params.roster):
         raise ParameterError("an active round needs the roster whose hash stands in its parameters")
     return ServerStep(states.CollectAdvertiseKeys(states.Terms(params, roster, model_hash), {}))
+
+
+def bind_model(state: states.ServerState, model_hash: bytes) -> ServerStep:
+    """Name the model of a round that was opened before it was known.
+
+    Keys and shares are bound to the parameters only; clients first hear of the model with the relayed shares, and bind
+    it in mask expansion and survivor signatures. So the keys of a round can be agreed while the one before still runs.
+
+    Raises:
+        LocalProtocolError: the shares were relayed already.
+        ParameterError: a hash of another length.
+    """
+    if len(model_hash) != 32:
+        raise ParameterError(f"a model hash has 32 bytes, not {len(model_hash)}")
+    if not isinstance(state, states.CollectAdvertiseKeys | states.CollectRevealRandomness | states.CollectShareKeys):
+        raise LocalProtocolError(f"the clients were told of a model before {type(state).__name__}")
+    terms = msgspec.structs.replace(state.terms, model_hash=model_hash)
+    return ServerStep(msgspec.structs.replace(state, terms=terms))
 
 
 def receive(state: states.ServerState, client: int, data: bytes) -> ServerStep:
@@ -215,18 +234,30 @@ class Server:
                 self._relay.store(event.dealer, event.entries)
         self.state = step.state
 
+    def bind_model(self, model_hash: bytes) -> None:
+        """Name the model of a round that was opened before it was known; see the function ``bind_model``."""
+        self.state = bind_model(self.state, model_hash).state
+
     @property
     def status(self) -> Status:
         """What is here and what is missing in the present phase."""
         return status(self.state)
 
     def advance(self) -> Outbound:
-        """End the phase and return the frames to send, as (client id, bytes); see the function ``advance``."""
-        step = advance(self.state, self._relay.entry)
+        """End the phase and return the frames to send, as (client id, bytes); see the function ``advance``.
+
+        The frames of MaskedInputCollection are made from the relay as they are taken: until the next ``advance``.
+        """
+        step = advance(self.state, self._relayed)
         if isinstance(self.state, states.CollectMaskedInput):  # everybody who could ask for shares has them
             self._relay.close()
         self.state = step.state
         return step.outbound
+
+    def _relayed(self, dealer: int, place: int) -> bytes:
+        if not isinstance(self.state, states.CollectShareKeys | states.CollectMaskedInput):
+            raise LocalProtocolError("the sealed shares were erased when the phase that passes them on ended")
+        return self._relay.entry(dealer, place)
 
     def abort(self, reason: str) -> Outbound:
         """End the round without a result and return the frames that tell the clients."""

@@ -17,7 +17,8 @@ from protocols.pairwise.steps import Outbound, Status
 from secagg.config import RoundConfig
 from secagg.coordinator.store import Entry, Store
 from secagg.errors import UsageError
-from secagg.session import Opened, ServerSession
+from secagg.opened import Opened
+from secagg.session import ServerSession
 from secagg.transport.messages import Frame
 
 

@@ -57,6 +57,9 @@ def _adapter(name: str, *frameworks: str) -> Room:
     return Room(PRODUCT.union(frameworks), never=frozenset(others))
 
 
+# What the benchmarks measure against, where it is installed.
+PEERS = frozenset({"flwr", "tenseal", "fedbiomed", "opendp"})
+
 # Adapter -> the framework it adapts. An adapter is a module or a folder of this name.
 FRAMEWORKS = {
     "flower": ("flwr",),
@@ -75,7 +78,10 @@ ROOMS = {
     "secagg": Room(PRODUCT, never=ADAPTERS),
     "secagg.cli": Room(PRODUCT, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
-    "secagg.bench": Room(PRODUCT | {"matplotlib", "flwr"}, never=ADAPTERS, lazily=frozenset({"flwr"})),
+    "secagg.bench": Room(PRODUCT | {"matplotlib"} | PEERS, never=ADAPTERS, lazily=PEERS),
+    "secagg.plan": Room(PRODUCT | {"optuna"}, never=ADAPTERS, lazily=frozenset({"optuna"})),
+    # Accounts for what others do, and depends on none of them: a site's budget must not hang on a framework.
+    "secagg.privacy": Room(CRYPTO | NUMERIC | {"secagg.privacy", "secagg.errors"}, never=ADAPTERS),
     "secagg.study": Room(PRODUCT | {"safetensors"}, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
     # The two ends of a wire meet on the wire only: in what these two rooms say of it.
     "secagg.transport": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
@@ -92,7 +98,7 @@ ROOMS = {
 # All else draws from a cryptographic stream. These two make inputs, never masks, keys, dither or noise.
 SYNTHETIC_DATA = {
     "secagg.demo": "--seed fixes how the patients are split over the sites and the batches shuffled",
-    "secagg.bench": "made-up share points of a cohort too large to be run",
+    "secagg.bench": "made-up updates, vectors whose mean is estimated, share points of a cohort too large to run",
     "secagg.simulate": "--seed fixes the synthetic vectors and the drop-out schedule",
 }
 MAY_DRAW_FROM_OS = ("protocols.entropy", "quant.streams")

@@ -10,8 +10,8 @@ import pytest
 
 import quant
 from protocols import SystemEntropy
+from secagg.contribution import encode
 from secagg.coordinator import chain
-from secagg.session import encode
 from secagg.site.store import SiteStore
 from secagg.study import receipt, rounds, weights
 from secagg.transport.messages import Finished

@@ -20,7 +20,11 @@ def here(tmp_path, monkeypatch):
 def test_report_and_result_are_written_and_the_next_step_is_named(here, capfd):
     assert main([*QUICK, "--out", "study/one"]) == 0
     out, err = capfd.readouterr()
-    assert sorted(path.name for path in (here / "study/one").iterdir()) == ["report.html", "result.json"]
+    assert sorted(path.name for path in (here / "study/one").iterdir()) == [
+        "report.html",
+        "result.json",
+        "transcript.jsonl",
+    ]
     assert json.loads((here / "study/one/result.json").read_text())["exact"] is True
     assert "next: open study/one/report.html" in out
     assert "round 2 of 2" in err
@@ -54,6 +58,12 @@ REFUSED = [
     (["--out", "taken"], "cannot write to 'taken'"),
     (["--out", "taken/below"], "cannot write to 'taken/below'"),
     (["--quick", "--rounds", "4"], "give one of them"),
+    (["--scheme", "qsgd"], "qsgd cannot be summed"),
+    (["--scheme", "topk"], "SharedRandomK"),
+    (["--scenario", "factory"], "hospitals, smart-home, vehicles"),
+    (["--adaptive-clip", "1.5"], "between 0 and 1"),
+    (["--downlink-bits", "64"], "1 to 24"),
+    (["--sweep", "weather"], "bits, skew, sites, mixed"),
 ]
 
 

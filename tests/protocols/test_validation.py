@@ -37,7 +37,7 @@ def test_just_not_good_enough(case: Case, about: str) -> None:
         case.check(*case.bad[about])
     assert refusal.value.rule is Rule(case.rule)
     if case.culprit is not None:
-        assert refusal.value.culprit == case.culprit
+        assert refusal.value.culprit == (case.culprit or None)
 
 
 def test_every_rule_is_here() -> None:
@@ -72,9 +72,15 @@ def test_c31_one_input_for_one_round_and_model() -> None:
     memory = MemoryLedger()
     ledger.contribute(memory, PARAMS, SESSION, MODEL, "")
     refused(Rule.ONE_CONTRIBUTION, ledger.contribute, memory, instead(PARAMS, attempt=1), bytes(32), MODEL, "")
-    ledger.contribute(memory, PARAMS, SESSION, OTHER_MODEL, "")
-    ledger.contribute(memory, instead(PARAMS, round_index=1), SESSION, MODEL, "")
-    ledger.contribute(memory, instead(PARAMS, study="another"), SESSION, MODEL, "")
+    ledger.contribute(memory, PARAMS, bytes([1]) * 32, OTHER_MODEL, "")
+    ledger.contribute(memory, instead(PARAMS, round_index=1), bytes([2]) * 32, MODEL, "")
+    ledger.contribute(memory, instead(PARAMS, study="another"), bytes([3]) * 32, MODEL, "")
+
+
+def test_c31_one_input_for_one_session() -> None:
+    memory = MemoryLedger()
+    ledger.contribute(memory, PARAMS, SESSION, MODEL, "")
+    refused(Rule.ONE_CONTRIBUTION, ledger.contribute, memory, PARAMS, SESSION, OTHER_MODEL, "")
 
 
 def test_c32_one_answer_for_one_session() -> None:
@@ -84,6 +90,17 @@ def test_c32_one_answer_for_one_session() -> None:
     ledger.answer(memory, PARAMS, POLICY, *about, (1, 2, 3, 4))
     refused(Rule.ONE_ANSWER, ledger.answer, memory, PARAMS, POLICY, *about, (1, 2, 3, 5))
     refused(Rule.ONE_ANSWER, ledger.answer, memory, PARAMS, POLICY, SESSION, OTHER_MODEL, "", (5, 6, 7, 8))
+
+
+def test_c32_one_signature_for_one_session() -> None:
+    memory = MemoryLedger()
+    about = (SESSION, MODEL, "")
+    ledger.sign(memory, PARAMS, *about, (1, 2, 3, 4))
+    ledger.sign(memory, PARAMS, *about, (1, 2, 3, 4))
+    refused(Rule.ONE_ANSWER, ledger.sign, memory, PARAMS, *about, (1, 2, 3))
+    refused(Rule.ONE_ANSWER, ledger.sign, memory, PARAMS, SESSION, OTHER_MODEL, "", (5, 6, 7, 8))
+    ledger.sign(memory, PARAMS, bytes([1]) * 32, MODEL, "", (1, 2, 3))
+    ledger.answer(memory, PARAMS, POLICY, *about, (1, 2, 3, 4))
 
 
 def test_c33_the_same_query_over_cohorts_that_are_far_apart_or_equal() -> None:

@@ -205,7 +205,7 @@ def test_a_changed_vector_fails(change: Callable[[doc.Document], None], implemen
 
 @pytest.mark.parametrize("change", [{"refused": "C17"}, {"culprit": 5}])
 def test_a_negative_vector_with_another_outcome_fails(change: dict[str, Any]) -> None:
-    document = doc.load(doc.HERE / "negative" / "bad_C19_seed_hash.json")
+    document = doc.load(doc.HERE / "negative" / "bad_C19_mask_key_share.json")
     refused = next(op for op in document["operations"] if op["outcome"] != "ok")
     refused["outcome"] |= change
     with pytest.raises(Mismatch, match=r"found .*'C19', 'culprit': 3"):

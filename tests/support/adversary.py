@@ -194,13 +194,18 @@ class Attacker:
 
     # -- whole phases, honestly ------------------------------------------------------------------------------------
 
-    def reach_inputs(self) -> Attacker:
-        """Behave until everybody has sent its masked input."""
+    def reach_shares(self) -> Attacker:
+        """Behave until everybody has dealt its shares."""
         self.advertise()
         for client in self.clients:
             self.send_directory(client)
         for client in self.clients if self.params.sparse else ():
             self.send_parts(client)
+        return self
+
+    def reach_inputs(self) -> Attacker:
+        """Behave until everybody has sent its masked input."""
+        self.reach_shares()
         for client in self.clients:
             self.send_shares(client)
             self.hear_input(client)

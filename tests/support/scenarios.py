@@ -139,6 +139,8 @@ SCENARIOS: list[Scenario] = [
     *on(COMPLETE, by_server.subtract_the_colluders, "C4", n=3, threshold=3, policy={"colluders": 2}, anchor=9),
     *on(_ONLY_ACTIVE, by_server.split_the_survivors, "C3", n=6, threshold=3, anchor=3),
     *on(_ONLY_ACTIVE, by_server.split_the_survivors_with_a_colluder, "C3", n=5, threshold=3, anchor=3),
+    *on(_ONLY_ACTIVE, by_server.tell_the_victim_of_other_sharers, "C3", n=6, threshold=3, anchor=3),
+    *on(_ONLY_ACTIVE, by_server.tell_the_victim_of_other_sharers, "C16", n=6, threshold=4, anchor=3),
     *on(_ONLY_CURIOUS, by_server.split_the_survivors, "C5", n=6, policy={"adversary": "active"}, anchor=3),
     *on(_ONLY_ACTIVE, by_server.split_the_survivors, "C6 C10", n=6, clients=(1, 2, 3, 4), anchor=4),
     *on(COMPLETE, by_server.take_part_on_the_servers_terms, "C8", policy={"max_packed_bytes": 7}),
@@ -169,6 +171,8 @@ SCENARIOS: list[Scenario] = [
     *on(_ONLY_ACTIVE, by_server.sign_different_survivors, "C25", n=5, policy={"colluders": 0}, anchor=3),
     *on(COMPLETE, by_server.ask_for_both_shares, "C26", anchor=2),
     *on(COMPLETE, by_server.ask_again_after_a_restore, "active:C24 active:C25 C32 C33", anchor=20),
+    *on(_ONLY_ACTIVE, by_server.ask_for_another_model_after_a_restore, "C31", anchor=20),
+    *on(_ONLY_ACTIVE, by_server.sign_again_after_a_restore, "C32", n=5, policy={"colluders": 0}, anchor=20),
     *on(COMPLETE, by_server.call_it_dropped_and_keep_its_input, "SELF_MASK", anchor=7),
     # Several rounds.
     *on(COMPLETE, by_server.try_the_round_again, "C31 C33", anchor=8),

@@ -194,6 +194,24 @@ def ask_for_pairs(cohort: Cohort, filler: tuple[int, ...]) -> None:
     same(attacker.recover(VICTIM), cohort.inputs[VICTIM])
 
 
+def tell_the_victim_of_other_sharers(cohort: Cohort) -> None:
+    """The victim alone is told that only those shared keys whom everybody else is told to have dropped out.
+
+    Those who survive open its self mask and the mask keys of the dropped; it shares no mask with anybody else.
+    """
+    attacker = Attacker(cohort).reach_shares()
+    survivors = cohort.ids[: cohort.params.threshold + 1]
+    dropped = cohort.ids[cohort.params.threshold + 1 :]
+    for client in cohort.ids:
+        attacker.send_shares(client, (VICTIM, *dropped) if client == VICTIM else None)
+        attacker.hear_input(client)
+    for client in survivors[1:]:
+        attacker.send_survivors(client, survivors)
+    for client in survivors[1:]:
+        attacker.send_unmasking(client, survivors, dropped)
+    same(attacker.recover(VICTIM), cohort.inputs[VICTIM])
+
+
 def invent_sharers(cohort: Cohort) -> None:
     """Invented ids fill the list of sharers, and later of survivors, up to the threshold."""
     ask_for_pairs(cohort, (60001, 60002, 60003))
@@ -353,6 +371,50 @@ def unmask_others_than_signed(cohort: Cohort) -> None:
 def sign_different_survivors(cohort: Cohort) -> None:
     """Each signs the list that it is told, and is asked about that list."""
     open_fewer_than_the_threshold(cohort, sign_views=True)
+
+
+def sign_again_after_a_restore(cohort: Cohort) -> None:
+    """The five views once more, all of them signed as C24 and C25 ask: clients 4 and 5 sign several of them.
+
+    In between, these two are restored from backups that do not know of the first signature; their ledgers do.
+    """
+    ledgers = {client: MemoryLedger() for client in cohort.ids}
+    attacker = Attacker(cohort, clients=cohort.clients(ledgers)).reach_inputs()
+    backups = {client: machine.snapshot() for client, machine in attacker.clients.items()}
+    signed = {}
+    for view in sorted(set(_VIEWS.values()), reverse=True):
+        for client in view:
+            attacker.clients[client] = Client.restore(backups[client], ledger=ledgers[client])
+            attacker.send_survivors(client, view)
+        signed[view] = dict(attacker.signatures)
+        for client in [client for client, told in _VIEWS.items() if told == view]:
+            # Not before its own view is signed is a client asked: it is the last that it signs.
+            attacker.signatures = signed[view]
+            attacker.send_unmasking(client, view, sorted(set(cohort.ids) - set(view)), view)
+    same(attacker.recover_sum((4, 5), (1, 2, 3)), cohort.sum_of((4, 5)))
+
+
+def ask_for_another_model_after_a_restore(cohort: Cohort) -> None:
+    """The victim is restored from a backup and told of another model, and that only some shared keys.
+
+    The masks differ, but their seeds are those of the session: its self-mask seed and the mask keys of the dropped are
+    opened in the honest round over the first model. The last client colludes; n = 4 and t = 3, with 2t = n + c + 1.
+    """
+    lost, colluder = cohort.ids[1], cohort.ids[-1]
+    ledgers = {client: MemoryLedger() for client in cohort.ids}
+    attacker = Attacker(cohort, clients=cohort.clients(ledgers), colluders=(colluder,)).reach_shares()
+    backup = attacker.clients[VICTIM].snapshot()
+    attacker.mask_secrets[colluder] = attacker.clients[colluder].state.mask_secret.reveal()
+    for client in cohort.ids:
+        attacker.send_shares(client)
+        attacker.hear_input(client)
+    survivors = tuple(client for client in cohort.ids if client != lost)
+    ask_alike(attacker, survivors, survivors)
+    attacker.clients[VICTIM] = Client.restore(backup, ledger=ledgers[VICTIM])
+    attacker.models[VICTIM] = OTHER_MODEL
+    attacker.send_shares(VICTIM, (VICTIM, lost, colluder), model=OTHER_MODEL)
+    attacker.hear_input(VICTIM)
+    same(attacker.recover(VICTIM), cohort.inputs[VICTIM])
 
 
 def ask_for_both_shares(cohort: Cohort) -> None:

@@ -1,0 +1,31 @@
+"""What every system of the table gets."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Inputs:
+    """What every system gets: one update per client, and who vanishes after it shared its keys.
+
+    Args:
+        clients: number of clients.
+        dim: coordinates.
+        dropped: clients that vanish before they send their update.
+    """
+
+    def __init__(self, clients: int, dim: int, dropped: int) -> None:
+        self.clients, self.dim, self.dropped = clients, dim, dropped
+        self.gone = set(range(1, dropped + 1))
+
+    def update(self, client: int) -> NDArray[np.float32]:
+        """Return the update of one client, float32 in [-1, 1], the same at every call."""
+        return np.random.default_rng([self.dim, client]).uniform(-1, 1, self.dim).astype(np.float32)
+
+    def mean(self, present: list[int]) -> NDArray[np.float64]:
+        """Return the plain mean over ``present``."""
+        total = np.zeros(self.dim)
+        for client in present:
+            total += self.update(client)
+        return total / len(present)

@@ -1,0 +1,149 @@
+"""A site's side of many rounds: which are open, what they wait for, and what must outlive the process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+import quant
+from protocols import Secret
+from protocols.pairwise import LocalPolicy
+from protocols.pairwise.ledger import Participation
+from secagg.config import RoundConfig
+from secagg.errors import UsageError
+from secagg.integrations.parcel import Parcel
+from secagg.integrations.proposal import read_proposal
+from secagg.session import ClientSession
+
+LEDGER = "ledger"
+KEPT_ROUNDS = 6
+"""Rounds that are open at a time; of more, the oldest are forgotten: their server has given up on them."""
+
+Store = MutableMapping[str, bytes]
+"""Where a site keeps its rounds between messages: it holds the secrets of open rounds, so it must stay at the site."""
+
+
+class StoredLedger:
+    """A ledger in a store, one entry after the other."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def entries(self) -> Sequence[Participation]:
+        """Return all entries, oldest first."""
+        packed = self._store.get(LEDGER, b"")
+        return msgspec.msgpack.decode(packed, type=list[Participation]) if packed else []
+
+    def append(self, entry: Participation) -> None:
+        """Add one entry."""
+        self._store[LEDGER] = msgspec.msgpack.encode([*self.entries(), entry])
+
+
+@dataclass
+class _Open:
+    session: ClientSession
+    client: int
+
+
+class MemberRounds:
+    """Answers the parcels of a server and masks this site's updates.
+
+    Between two messages everything stands in ``store``; within one, sessions are objects. Call ``save`` once the
+    message was handled: a message that fails halfway leaves the store as it was, but for the ledger.
+
+    Args:
+        store: this site's memory of the run.
+        policy: what this site insists on.
+        identity: 32-byte Ed25519 secret of the roster identity, against an active server.
+    """
+
+    def __init__(self, store: Store, policy: LocalPolicy, identity: Secret | None = None) -> None:
+        self._store = store
+        self._policy = policy
+        self._identity = identity
+        self._ledger = StoredLedger(store)
+        self._open: dict[str, _Open] = {}
+
+    def answer(self, parcel: Parcel) -> Parcel:
+        """Take a parcel and return what to send back, which may be nothing yet (see ``waiting``).
+
+        Raises:
+            protocols.RemoteProtocolError: the policy refuses the round, or the server broke a rule.
+            secagg.UsageError: a parcel of a round that this site does not know.
+        """
+        frames: list[bytes] = []
+        if parcel.proposal:
+            frames.append(self._begin(parcel).start())
+        session = self._session(parcel.round).session
+        for frame in parcel.frames:
+            frames.extend(session.receive(frame))
+        return Parcel(parcel.round, parcel.client, tuple(frames))
+
+    def waiting(self, name: str) -> bool:
+        """Tell whether the round waits for this site's update."""
+        return self._session(name).session.wants_input
+
+    def contribute(
+        self,
+        name: str,
+        update: quant.Update,
+        model_hash: bytes,
+        weight: int | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> tuple[Parcel, int]:
+        """Mask an update; returns the parcel to send and how many coordinates lay beyond the grid's range.
+
+        Raises:
+            quant.InputError: an update or a weight that the round cannot take.
+            secagg.UsageError: other metrics than the round's.
+            protocols.RemoteProtocolError: the server speaks of another model (rule C20).
+        """
+        entry = self._session(name)
+        contribution = entry.session.prepare(update, weight, metrics=metrics)
+        frames = tuple(entry.session.submit(contribution, model_hash))
+        return Parcel(name, entry.client, frames), contribution.saturated
+
+    def save(self) -> None:
+        """Write every open round to the store, and take those that are over out of it."""
+        for name, entry in self._open.items():
+            if entry.session.over:
+                self._forget(name)
+            else:
+                self._store[f"{name}/state"] = entry.session.snapshot()
+        self._open.clear()
+        kept = [key.removesuffix("/state") for key in self._store if key.endswith("/state")]
+        for name in kept[:-KEPT_ROUNDS]:
+            self._forget(name)
+
+    def _begin(self, parcel: Parcel) -> ClientSession:
+        if f"{parcel.round}/state" in self._store:
+            raise UsageError(f"round {parcel.round!r} was proposed before")
+        config = read_proposal(parcel.proposal)
+        session = ClientSession(
+            config, parcel.client, policy=self._policy, identity=self._identity, ledger=self._ledger
+        )
+        self._store[f"{parcel.round}/proposal"] = parcel.proposal.encode()
+        self._store[f"{parcel.round}/client"] = str(parcel.client).encode()
+        self._open[parcel.round] = _Open(session, parcel.client)
+        return session
+
+    def _session(self, name: str) -> _Open:
+        if name not in self._open:
+            if f"{name}/state" not in self._store:
+                raise UsageError(f"this site does not know round {name!r}: it was never proposed, or is over")
+            client = int(self._store[f"{name}/client"])
+            session = ClientSession.restore(
+                self.config(name), client, self._store[f"{name}/state"], ledger=self._ledger
+            )
+            self._open[name] = _Open(session, client)
+        return self._open[name]
+
+    def config(self, name: str) -> RoundConfig:
+        """Return the configuration of an open round."""
+        return read_proposal(self._store[f"{name}/proposal"].decode())
+
+    def _forget(self, name: str) -> None:
+        for part in ("state", "proposal", "client"):
+            self._store.pop(f"{name}/{part}", None)
