@@ -34,7 +34,7 @@ def demo_command(
     rounds: Annotated[
         int | None, typer.Option(help=f"Rounds of federated averaging.  Default: {DEFAULTS.rounds}.")
     ] = None,
-    bits: Annotated[int, typer.Option(help="Bits of one coordinate on the grid, 2 to 24.")] = DEFAULTS.bits,
+    bits: Annotated[int, typer.Option(help="Bits of one coordinate on the grid, 1 to 24.")] = DEFAULTS.bits,
     range_: Annotated[
         float | None,
         typer.Option(

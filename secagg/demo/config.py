@@ -34,7 +34,7 @@ DEFAULT_DROPOUTS = 2
 LEAST_SITES = 3
 MOST_ROUNDS = 1000
 # float32 carries 24 significant bits: a finer grid has nothing to carry.
-BITS_RANGE = (2, 24)
+BITS_RANGE = (1, 24)
 UPDATES = ("delta", "gradient")
 
 
@@ -63,7 +63,7 @@ class DemoConfig:
         dataset: ``breast-cancer`` or ``digits``.
         sites: hospitals in the consortium, at least 3 (with two, each reads the other out of the sum).
         rounds: rounds of federated averaging, 1 .. 1000.
-        bits: bits of one coordinate on the grid, 2 .. 24.
+        bits: bits of one coordinate on the grid, 1 .. 24.
         dropout: sites that vanish in every round, below 1 a fraction of ``sites``, else a count; ``None``
             takes 2, or as many as ``sites`` can lose if that is fewer.
         skew: ``iid``, ``label:ALPHA`` or ``quantity:ALPHA``.
@@ -141,7 +141,7 @@ class DemoConfig:
         if self.most_shift and "dither" in self.scheme:
             raise UsageError("devices of different precision cannot dither: choose stochastic")
         for bits in (self.bits, *(bits for _, bits in planner.stages.stages)) if planner.stages else (self.bits,):
-            nesting_levels(bits, max(self.most_shift, 1))
+            self._levels(bits)
 
     def _check_dropout(self) -> None:
         if self.dropouts_per_round > (most := self.sites - self.threshold):
@@ -190,9 +190,13 @@ class DemoConfig:
             rule if isinstance(rule, quant.BitsByError) else None,
         )
 
+    def _levels(self, bits: int) -> int:
+        """Give the levels of the finest grid: an odd number, so that zero is one of them, unless there are two."""
+        return 2 if bits == 1 and not self.most_shift else nesting_levels(bits, max(self.most_shift, 1))
+
     def quantization(self, round_index: int, planner: RoundPlanner, dim: int) -> dict[str, object]:
         """Give the quantization of a round, as keys of ``quant.presets``."""
-        levels = nesting_levels(planner.bits, max(self.most_shift, 1))  # at least once: an odd number has a zero
+        levels = self._levels(planner.bits)
         clip = None if planner.clip is None else planner.clip.bound
         if self.updates == "gradient":
             settings = schemes.gradient_settings(self.scheme, levels, dim, clip)

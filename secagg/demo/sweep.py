@@ -17,7 +17,7 @@ from secagg.demo.training import Consortium
 from secagg.demo.unmasked import included_by
 from secagg.errors import UsageError
 
-BITS = (2, 3, 4, 5, 6, 8)
+BITS = (1, 2, 3, 4, 5, 6, 8)
 SCHEMES = ("stochastic", "nearest", "dither", "rotation-dither", "nearest+feedback")
 SKEWS = ("iid", "label:1", "label:0.5", "label:0.2", "label:0.05", "quantity:0.5")
 SITES = (3, 5, 10, 20, 35, 50)

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 import quant
 from protocols import SystemEntropy
+from protocols.pairwise import Phase
 from secagg.config import RoundConfig
 from secagg.contribution import Contribution, encode
 from secagg.errors import RoundRefused
 from secagg.feedback import SiteResidual
+from secagg.inprocess import PHASES
 from secagg.opened import Opened, open_sums
 from secagg.public import JointRandomness
 
@@ -22,9 +24,13 @@ Train = Callable[[int], tuple[quant.Update, int]]
 """Gives a site's update and weight."""
 
 
+NOT_IN_THE_SUM = PHASES[: PHASES.index(Phase.MASKED_INPUT.value) + 1]
+"""Who does not complete one of these phases is not in the sum; later ones leave the input where it is."""
+
+
 def included_by(sites: int, dropouts: Mapping[int, str]) -> tuple[int, ...]:
     """Give who is in the sum: everybody but those that vanish before their input is in."""
-    return tuple(site for site in range(1, sites + 1) if dropouts.get(site, "unmasking") == "unmasking")
+    return tuple(site for site in range(1, sites + 1) if dropouts.get(site) not in NOT_IN_THE_SUM)
 
 
 def _included(config: RoundConfig, dropouts: Mapping[int, str]) -> tuple[int, ...]:

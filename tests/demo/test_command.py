@@ -60,7 +60,7 @@ def test_default_folder(here, capfd):
 REFUSED = [
     (["--dataset", "mnist"], "breast-cancer, digits"),
     (["--dropout", "5"], "at most 3"),
-    (["--bits", "40"], "2 to 24"),
+    (["--bits", "40"], "1 to 24"),
     (["--sites", "300"], "at most 227"),
     (["--out", "taken"], "cannot write to 'taken'"),
     (["--out", "taken/below"], "cannot write to 'taken/below'"),

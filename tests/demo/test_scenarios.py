@@ -55,3 +55,6 @@ def test_half_of_the_hospitals_may_be_coarser():
     for choice in ({"coarser": 3, "sites": 5}, {"coarser": 2, "scenario": "vehicles"}, {"coarser": 12}):
         with pytest.raises(UsageError):
             DemoConfig(**choice)
+    assert [
+        DemoConfig(bits=bits).quantization(0, DemoConfig(bits=bits).planner(9), 9)["levels"] for bits in (1, 2, 8)
+    ] == [2, 3, 255]
