@@ -31,7 +31,9 @@ class RemoteProtocolError(ProtocolError):
     Attributes:
         rule: member of the family's rule enumeration (its value is the rule number, such as ``"C12"``).
         reason: one sentence for humans, free of secrets.
-        culprit: the client id of the party to blame, or ``None`` for the server or when nobody can be named.
+        culprit: the client id of the party to blame, or ``None`` for the server or when nobody can be named. In an
+            active round a client names a peer only for what that peer has signed; a server names whom the transport
+            vouches for.
     """
 
     def __init__(self, rule: Enum, reason: str, culprit: int | None = None) -> None:

@@ -5,12 +5,12 @@ Pure functions of numpy arrays; no cryptography, no IO. See README.md for the pi
 
 from quant.adaptive import AdaptiveClip, BitsByError, BitSchedule
 from quant.capacity import field_width, max_clients, max_levels
-from quant.chain import chain
+from quant.chain import Chain, chain
 from quant.clip import ClipL2, ClipLinf, l2_norm
 from quant.codec import CodecFacts, UpdateCodec
 from quant.errors import CapacityError, ConfigurationError, InputError, QuantError
 from quant.feedback import ErrorFeedback
-from quant.grid import UniformGrid
+from quant.grid import Rounding, UniformGrid
 from quant.lanes import LaneLayout
 from quant.layered import LayeredGrid
 from quant.layers import ClipPerLayer, LayerScales, bits_by_range
@@ -18,7 +18,7 @@ from quant.layout import Layout, Leaf, Update
 from quant.lossless import LosslessGrid, fixed_point
 from quant.mixed import NestedGrids
 from quant.modular import ModularGrid, modular_step
-from quant.planning import Plan, Setting, Updates, plan
+from quant.planning import Plan, Setting, Updates, assess, plan
 from quant.presets import DEFAULTS, from_config
 from quant.public import PublicRandomness
 from quant.robust import GroupedMean
@@ -34,6 +34,7 @@ __all__ = [
     "BitSchedule",
     "BitsByError",
     "CapacityError",
+    "Chain",
     "ClipL2",
     "ClipLinf",
     "ClipPerLayer",
@@ -56,6 +57,7 @@ __all__ = [
     "PublicRandomness",
     "QuantError",
     "RandomStream",
+    "Rounding",
     "Setting",
     "SharedRandomK",
     "SystemStream",
@@ -64,6 +66,7 @@ __all__ = [
     "UpdateCodec",
     "Updates",
     "Weighting",
+    "assess",
     "bits_by_range",
     "chain",
     "field_width",

@@ -1,7 +1,7 @@
 """Chains: clips, then public linear transforms, then one grid; the one implementation of `UpdateCodec`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant.checks import whole_number
-from quant.clip import Bounds, Clip, ClipL2, ClipLinf
+from quant.clip import SMALL_FACTOR, Bounds, Clip, ClipL2, ClipLinf
 from quant.codec import CodecFacts
 from quant.errors import ConfigurationError
 from quant.grid import Grid, UniformGrid
@@ -24,7 +24,7 @@ from quant.refused import refuse_scheme
 from quant.sparse import KeepCoordinates, SharedRandomK
 from quant.streams import SYSTEM_STREAM, RandomStream
 from quant.transforms import HadamardRotation, Transform, out_dims
-from quant.vectors import WIDE_SLICE, FloatVector, as_vector, check_integers, magnitude, slices
+from quant.vectors import WIDE_SLICE, FloatVector, Integers, as_vector, check_integers, magnitude, slices
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Chain:
     transforms: tuple[Transform, ...]
     grid: Grid
     facts: CodecFacts = field(init=False, compare=False, repr=False)
+    _reach: float | None = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Compute the facts once."""
@@ -69,6 +70,7 @@ class Chain:
             gain=math.prod(stage.gain(dim) for stage, dim in zip(self.transforms, dims, strict=False)),
         )
         object.__setattr__(self, "facts", facts)
+        object.__setattr__(self, "_reach", bounds.linf)
 
     @property
     def public_labels(self) -> tuple[str, ...]:
@@ -119,12 +121,10 @@ class Chain:
             InputError: ``x`` is not a vector of shape (dim,), or holds NaN or infinity.
             ConfigurationError: public randomness or the client's id is needed and missing.
         """
-        x = self.transform(x, public)
-        coins = self._coins(stream, public, client)
-        high = self._magnitude(x)
-        encoded = np.empty(x.size, np.int64)
-        for part in slices(x.size, WIDE_SLICE):
-            self.grid.encode_part(x[part], part.start, encoded[part], coins, high)
+        encode = self._encoder(x, stream, public, client)
+        encoded = np.empty(self.facts.encoded_dim, np.int64)
+        for part in slices(encoded.size, WIDE_SLICE):
+            encode(part, encoded[part])
         if self.grid.rounding == "conditional":
             checked(encoded, self.grid.levels, self.facts.integer_l2_squared)
         return encoded
@@ -147,14 +147,11 @@ class Chain:
         self._check_lanes(lanes)
         if self.grid.rounding == "conditional":  # the norm of all of them decides
             return lanes.pack(self.encode(x, stream, public=public, client=client))
-        x = self.transform(x, public)
-        coins = self._coins(stream, public, client)
-        high = self._magnitude(x)
+        encode = self._encoder(x, stream, public, client)
 
-        def fill(part: slice, out: NDArray[np.int64]) -> None:
+        def fill(part: slice, out: Integers) -> None:
             for run in slices(out.size, WIDE_SLICE):
-                first = part.start + run.start
-                self.grid.encode_part(x[first : part.start + run.stop], first, out[run], coins, high)
+                encode(slice(part.start + run.start, part.start + run.stop), out[run])
 
         return lanes.pack_from(fill)
 
@@ -250,12 +247,43 @@ class Chain:
             raise ConfigurationError("this codec dithers: pass client=, the id whose dither the server will subtract")
         return need_public(public, self.public_labels).stream(DITHER, client)
 
-    def _magnitude(self, x: FloatVector) -> float:
-        """Give a bound on all magnitudes; looks at them only if the clips promise too little.
+    def _encoder(
+        self, x: FloatVector, stream: RandomStream, public: PublicRandomness | None, client: int | None
+    ) -> Callable[[slice, Integers], None]:
+        """Do what must be done once, and give what encodes one slice after the other."""
+        factor = None
+        if not self.transforms and len(self.clips) == 1 and isinstance(clip := self.clips[0], ClipL2):
+            x = as_vector(x, self.dim)
+            factor, exponent = clip.factor(x)
+            if factor is not None and (x.dtype != np.float32 or factor <= SMALL_FACTOR or exponent):
+                x, factor = clip.apply(x), None
+        else:
+            x = self.transform(x, public)
+        coins = self._coins(stream, public, client)
+        high = self._magnitude(x, factor)
+        if factor is None:
+            return lambda part, out: self.grid.encode_part(x[part], part.start, out, coins, high)
+        scaled, small = np.empty(min(x.size, WIDE_SLICE), np.float32), np.float32(factor)
 
-        The L2 clip refuses NaN and infinity, as ``magnitude`` does.
+        def encode(part: slice, out: Integers) -> None:  # what clip.apply does, but in the cache
+            with np.errstate(under="ignore"):
+                np.multiply(x[part], small, out=scaled[: out.size])
+            self.grid.encode_part(scaled[: out.size], part.start, out, coins, high)
+
+        return encode
+
+    def _magnitude(self, x: FloatVector, factor: float | None) -> float:
+        """Give a bound on all magnitudes of ``x`` times ``factor``; looks at them only if the clips promise too little.
+
+        Every clip refuses NaN and infinity, as ``magnitude`` does.
         """
-        return magnitude(x) if self.facts.may_saturate or not self.clips else self.grid.bound
+        reach = self._reach
+        if reach is not None and self.clips:
+            if reach <= self.grid.bound:
+                return self.grid.bound
+            if isinstance(self.grid, UniformGrid) and self.grid.clips_late(reach):
+                return reach
+        return magnitude(x) if factor is None else magnitude(x) * factor * (1 + 2.0**-22)
 
 
 Stage = Clip | Transform | Grid

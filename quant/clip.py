@@ -97,18 +97,31 @@ class ClipL2:
             InputError: ``x`` is not a vector, or holds NaN or infinity.
         """
         x = as_vector(x)
-        if x.dtype == np.float32 and _surely_inside(x, self.bound):
+        factor, exponent = self.factor(x)
+        if factor is None:
             return x
-        root, exponent = _scaled_norm(x)
-        if root * (1 + 2 * NORM_ERROR) <= math.ldexp(self.bound, -exponent):
-            return x
-        factor = self.bound * (1 - SHRINK[x.dtype.name]) / root
         clipped = np.empty_like(x)
         arithmetic = x.dtype if factor > SMALL_FACTOR else np.float64
         with np.errstate(under="ignore"):
             tame = np.ldexp(x, -exponent) if exponent else x
             np.multiply(tame, factor, out=clipped, dtype=arithmetic)
         return clipped
+
+    def factor(self, x: FloatVector) -> tuple[float | None, int]:
+        """Give what ``apply`` multiplies by, (f, e) for f 2^-e; f is None if it leaves ``x`` alone.
+
+        e is 0 unless squares of ``x`` could leave float64. In float32, with f > `SMALL_FACTOR`, ``apply`` is one
+        multiplication in float32.
+
+        Raises:
+            InputError: ``x`` holds NaN or infinity.
+        """
+        if x.dtype == np.float32 and _surely_inside(x, self.bound):
+            return None, 0
+        root, exponent = _scaled_norm(x)
+        if root * (1 + 2 * NORM_ERROR) <= math.ldexp(self.bound, -exponent):
+            return None, 0
+        return self.bound * (1 - SHRINK[x.dtype.name]) / root, exponent
 
     def narrow(self, bounds: Bounds) -> Bounds:
         """Both norms are at most ``bound`` afterwards."""
@@ -206,9 +219,15 @@ def _surely_inside(x: FloatVector, bound: float) -> bool:
     where squares underflow: 2 % and bounds above 1e-15 pay for both (dim <= 2^40). NaN and infinity are never inside,
     because the sum of their squares is not finite.
     """
+    if bound <= 1e-15:
+        return False
+    limit, squared = 0.98 * bound**2, 0.0
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        squared = math.fsum(float(np.dot(x[part], x[part])) for part in slices(x.size))
-    return bound > 1e-15 and squared <= 0.98 * bound**2
+        for part in slices(x.size):
+            squared += float(np.dot(x[part], x[part]))
+            if not squared <= limit:  # also if it is NaN
+                return False
+    return True
 
 
 def _least(*bounds: float | None) -> float | None:

@@ -71,17 +71,17 @@ class CodecFacts:
         """What wraps would carry into its neighbours."""
         return not self.wraps
 
-    def field_width(self, clients: int, limit: int = capacity.MAX_WIDTH) -> int:
+    def field_width(self, clients: int, limit: int = capacity.MAX_WIDTH, *, noise: int = 0) -> int:
         """Bits of one field for a cohort; see ``capacity.field_width``. A field that wraps has its modulus' bits."""
-        return self.bits if self.wraps else capacity.field_width(self.levels, clients, limit)
+        return self.bits if self.wraps else capacity.field_width(self.levels, clients, limit, noise=noise)
 
     def max_clients(self, width: int) -> int:
         """Largest cohort whose sum fits into fields of ``width`` bits; see ``capacity.max_clients``."""
         return capacity.max_clients(width, self.levels)
 
-    def lanes(self, clients: int) -> LaneLayout:
+    def lanes(self, clients: int, *, noise: int = 0) -> LaneLayout:
         """How the encoded vector of a cohort of ``clients`` is packed; one coordinate per lane if sums wrap."""
-        return LaneLayout(self.encoded_dim, self.field_width(clients), shared=self.may_share_lanes)
+        return LaneLayout(self.encoded_dim, self.field_width(clients, noise=noise), shared=self.may_share_lanes)
 
 
 class UpdateCodec(Protocol):

@@ -13,14 +13,28 @@ from numpy.typing import NDArray
 
 from quant.checks import positive_bound, whole_number
 from quant.errors import ConfigurationError, InputError
-from quant.rounding import MAX_SHORT_LEVELS, add_dither, nearest, round_fixed_point, round_short
+from quant.rounding import (
+    MAX_NARROW_LEVELS,
+    MAX_SHORT_LEVELS,
+    MAX_SINGLE_LEVELS,
+    add_dither,
+    nearest,
+    round_fixed_point,
+    round_short,
+)
 from quant.streams import SYSTEM_STREAM, RandomStream
-from quant.vectors import WIDE_SLICE, FloatVector, as_vector, check_integers, magnitude, slices
+from quant.vectors import WIDE_SLICE, FloatVector, Integers, as_vector, check_integers, magnitude, slices
 
 MAX_LEVELS = 2**32
 MAX_DITHER_LEVELS = 2**30
 FLOAT_ERROR = 2.0**-49
 """Most that float64 arithmetic adds to the error of one value, in units of ``bound``. Proof: `UniformGrid`."""
+
+MOST_LATE_STEPS = 2.0**13
+"""Values of so many steps, 16 fraction bits, half the grid and a coin fit a signed 32-bit word together."""
+
+SINGLE_FLOAT_ERROR = 2.0**-22
+"""The same where coins of 16 bits allow float32. Proof: `UniformGrid`."""
 
 Rounding = Literal["stochastic", "nearest", "dither", "conditional"]
 
@@ -72,10 +86,11 @@ class Grid(Protocol):
         """Refuse a number of coordinates that the grid is not made for."""
         ...
 
-    def encode_part(
-        self, part: FloatVector, first: int, out: NDArray[np.int64], stream: RandomStream, high: float
-    ) -> None:
-        """Round coordinates first, first + 1, ... of a vector whose largest magnitude is at most ``high``."""
+    def encode_part(self, part: FloatVector, first: int, out: Integers, stream: RandomStream, high: float) -> None:
+        """Round coordinates first, first + 1, ... of a vector whose largest magnitude is at most ``high``.
+
+        ``out`` may be int32 only if ``levels`` is at most 2^31.
+        """
         ...
 
     def decode(self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = ()) -> NDArray[np.float64]:
@@ -120,6 +135,11 @@ class UniformGrid:
     roundings: together below 2^-49 bound (`FLOAT_ERROR`). A value that ``decode`` returned for one vector goes back
     to its own grid point if levels <= 2^18 (coins of 32 bits): encoding then errs by less than the 2^-33 of a step at
     which stochastic rounding snaps.
+
+    With coins of 16 bits and at most `MAX_SINGLE_LEVELS` levels, float32 vectors are scaled in float32: the factor and
+    the product are each rounded to 2^-24, relatively, together below 2^-22 bound (`SINGLE_FLOAT_ERROR`). The last grid
+    point is an even number below 2^23 of units, so the product passes it by half a unit at most and is rounded back
+    (halves to even). Zero stays in the middle, exactly.
     """
 
     levels: int
@@ -158,10 +178,10 @@ class UniformGrid:
 
     @property
     def max_error(self) -> float:
-        """Largest |decode(encode(x), 1) - x| for |x| <= bound, float64 arithmetic included."""
+        """Largest |decode(encode(x), 1) - x| for |x| <= bound, float arithmetic included."""
         steps = 0.5 if self.rounding in ("nearest", "dither") else 1.0
         coin = 2.0**-self.coin_bits if self.rounding == "dither" else 0.0
-        return (steps + coin) * self.step + FLOAT_ERROR * self.bound
+        return (steps + coin) * self.step + self.float_error
 
     @property
     def max_bias(self) -> float:
@@ -171,7 +191,17 @@ class UniformGrid:
         """
         if self.rounding == "nearest":
             return self.max_error
-        return 2.0 ** -(self.coin_bits + 1) * self.step + FLOAT_ERROR * self.bound
+        return 2.0 ** -(self.coin_bits + 1) * self.step + self.float_error
+
+    @property
+    def float_error(self) -> float:
+        """Most that float arithmetic adds to the error of one value."""
+        return (SINGLE_FLOAT_ERROR if self._is_single else FLOAT_ERROR) * self.bound
+
+    @property
+    def _is_single(self) -> bool:
+        """Whether float32 vectors are rounded in float32."""
+        return self.coin_bits == 16 and self.rounding != "nearest" and self.levels <= MAX_SINGLE_LEVELS
 
     @property
     def variance(self) -> float:
@@ -197,14 +227,36 @@ class UniformGrid:
             self.encode_part(x[part], part.start, encoded[part], stream, high)
         return encoded
 
-    def encode_part(
-        self, part: FloatVector, first: int, out: NDArray[np.int64], stream: RandomStream, high: float
-    ) -> None:
+    def encode_part(self, part: FloatVector, first: int, out: Integers, stream: RandomStream, high: float) -> None:
         """Round one slice into ``out``; ``high`` bounds the magnitudes of the whole vector, ``first`` is unused."""
-        wide = part.astype(np.float64)
-        if high > self.bound:
-            np.clip(wide, -self.bound, self.bound, out=wide)
-        self._round(wide, out, stream)
+        short = self.coin_bits == 16 and self.rounding != "nearest"
+        late = high > self.bound and self.clips_late(high)  # integers are clipped in half the time of floats
+        offset = (self.levels - 1) << (self.coin_bits - 1)  # half the grid
+        with np.errstate(under="ignore"):
+            if self._is_single and part.dtype == np.float32 and (late or high <= self.bound):
+                single = part * np.float32(offset / self.bound)
+                round_short(single, offset, stream, out, clip=late)
+                return
+            wide = np.empty(part.size, np.float64)
+            steps = self._steps_per_unit() * (1 if self.rounding == "nearest" else 2.0**self.coin_bits)
+            if high > self.bound and not late:
+                np.clip(part, -self.bound, self.bound, out=wide, dtype=np.float64)
+                wide *= steps
+            else:
+                np.multiply(part, steps, out=wide, dtype=np.float64)
+        if short:
+            round_short(wide, offset, stream, out, clip=late)
+        elif self.rounding != "nearest":
+            round_fixed_point(wide, offset, stream, out)
+        else:
+            if self.levels % 2 == 0:
+                wide -= 0.5  # the middle grid point stands half a step above zero
+            np.add(nearest(wide), self.levels // 2, out=out, casting="unsafe")
+
+    def clips_late(self, high: float) -> bool:
+        """Whether magnitudes up to ``high`` are clipped as 32-bit integers: faster than to look for the largest."""
+        short = self.coin_bits == 16 and self.rounding != "nearest" and self.levels <= MAX_NARROW_LEVELS
+        return short and high * self._steps_per_unit() <= MOST_LATE_STEPS
 
     def decode(self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = ()) -> NDArray[np.float64]:
         """Give the sum of ``count`` vectors from the sum of their integers: step * total - count * bound, float64.
@@ -255,18 +307,6 @@ class UniformGrid:
         # The default under dither depends on the number of levels, so there it is always written out.
         default = self.coin_bits == 32 and self.rounding != "dither"
         return keys if default else keys | {"coin_bits": self.coin_bits}
-
-    def _round(self, wide: NDArray[np.float64], out: NDArray[np.int64], stream: RandomStream) -> None:
-        """Round one slice of values in [-bound, bound] to grid indices; ``wide`` is overwritten."""
-        with np.errstate(under="ignore"):
-            wide *= self._steps_per_unit() * (1 if self.rounding == "nearest" else 2.0**self.coin_bits)
-        if self.rounding == "nearest":
-            if self.levels % 2 == 0:
-                wide -= 0.5  # the middle grid point stands half a step above zero
-            np.add(nearest(wide), self.levels // 2, out=out)
-            return
-        offset = (self.levels - 1) << (self.coin_bits - 1)  # half the grid, in fixed point
-        (round_short if self.coin_bits == 16 else round_fixed_point)(wide, offset, stream, out)
 
     def _steps_per_unit(self) -> float:
         """Give 1 / step, rounded down until bound * (1 / step) <= (levels - 1) / 2 in float64."""

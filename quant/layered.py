@@ -12,7 +12,7 @@ from quant.grid import Rounding, UniformGrid
 from quant.lanes import LaneLayout
 from quant.layers import check_layers, layer_lengths, runs_of
 from quant.streams import RandomStream
-from quant.vectors import FloatVector, as_vector
+from quant.vectors import FloatVector, Integers, as_vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +80,16 @@ class LayeredGrid:
         """Refuse vectors that the layers do not make up."""
         check_layers(self.lengths, dim)
 
-    def lanes(self, clients: int) -> tuple[LaneLayout, ...]:
+    def lanes(self, clients: int, *, noise: int = 0) -> tuple[LaneLayout, ...]:
         """Give one lane layout per layer, each as narrow as its own levels allow.
 
         Raises:
             CapacityError: a layer's sum does not fit.
         """
         pairs = zip(self.lengths, self.grids, strict=True)
-        return tuple(LaneLayout(length, field_width(grid.levels, clients)) for length, grid in pairs)
+        return tuple(LaneLayout(length, field_width(grid.levels, clients, noise=noise)) for length, grid in pairs)
 
-    def encode_part(
-        self, part: FloatVector, first: int, out: NDArray[np.int64], stream: RandomStream, high: float
-    ) -> None:
+    def encode_part(self, part: FloatVector, first: int, out: Integers, stream: RandomStream, high: float) -> None:
         """Round coordinates first, first + 1, ..., each on the grid of its layer."""
         for run, grid in zip(runs_of(self.lengths), self.grids, strict=True):
             start, stop = max(run.start - first, 0), min(run.stop - first, part.size)

@@ -16,7 +16,7 @@ from quant.checks import whole_number
 from quant.errors import ConfigurationError, InputError
 from quant.grid import Rounding, UniformGrid
 from quant.streams import RandomStream
-from quant.vectors import FloatVector, check_integers
+from quant.vectors import FloatVector, Integers, check_integers
 
 EXACT_BITS = 53
 """Whole numbers up to 2^53 are exact in float64, hence in what ``decode`` gives."""
@@ -100,9 +100,7 @@ class LosslessGrid:
     def check_dim(self, dim: int) -> None:
         """Any number of coordinates will do."""
 
-    def encode_part(
-        self, part: FloatVector, first: int, out: NDArray[np.int64], stream: RandomStream, high: float
-    ) -> None:
+    def encode_part(self, part: FloatVector, first: int, out: Integers, stream: RandomStream, high: float) -> None:
         """Give x / 2^low + centre, exactly.
 
         Raises:

@@ -18,7 +18,7 @@ from quant.errors import ConfigurationError, InputError
 from quant.grid import Rounding, count_beyond
 from quant.rounding import add_dither, round_fixed_point
 from quant.streams import RandomStream
-from quant.vectors import FloatVector, check_integers
+from quant.vectors import FloatVector, Integers, check_integers
 
 MAX_MODULUS_BITS = 30
 
@@ -79,9 +79,7 @@ class ModularGrid:
     def check_dim(self, dim: int) -> None:
         """Any number of coordinates will do."""
 
-    def encode_part(
-        self, part: FloatVector, first: int, out: NDArray[np.int64], stream: RandomStream, high: float
-    ) -> None:
+    def encode_part(self, part: FloatVector, first: int, out: Integers, stream: RandomStream, high: float) -> None:
         """Round one slice modulo M.
 
         Raises:

@@ -33,12 +33,14 @@ def norm_limit(grid: Grid, l2: float | None, dim: int) -> int | None:
 
     which a fresh stochastic rounding exceeds with probability at most beta = 1e-10 (Kairouz, Liu and Steinke 2021,
     "The distributed discrete Gaussian mechanism for federated learning with secure aggregation", conditional rounding,
-    where the coins are tossed again instead); `checked` makes it certain. Saturation moves values towards the centre,
+    where the coins are tossed again instead); `checked` makes it certain. Float arithmetic moves every coordinate by
+    at most ``float_error`` before coins are tossed: L contains that. Saturation moves values towards the centre,
     so it breaks none of this; the ends of the grid bound the rest.
     """
     if l2 is None or not isinstance(grid, UniformGrid):
         return None
-    length, root = l2 / grid.step, math.sqrt(dim)
+    root = math.sqrt(dim)
+    length = l2 / grid.step + root * (grid.float_error / grid.step if grid.rounding != "nearest" else 0.0)
     if grid.rounding == "conditional":
         squared = length**2 + dim / 4 + math.sqrt(2 * math.log(1 / BETA)) * (length + root / 2)
         squared = min(squared, (length + root) ** 2)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quant.capacity import max_levels
+from quant.capacity import field_width, max_levels
 from quant.checks import positive_bound, whole_number
 from quant.errors import ConfigurationError
-from quant.grid import MAX_DITHER_LEVELS, MAX_LEVELS, Rounding
-from quant.lanes import MAX_DIM
+from quant.grid import MAX_DITHER_LEVELS, MAX_LEVELS, Rounding, UniformGrid
+from quant.lanes import MAX_DIM, LaneLayout
 from quant.prediction import Prediction, predict
 from quant.transforms import HadamardRotation
 from quant.vectors import FloatVector, as_vector, magnitude
@@ -106,7 +106,7 @@ class Setting:
         kept: coordinates that are sent, if not all.
         error: predicted NMSE of the mean: |error|^2 / mean |x|^2.
         saturated: predicted share of coordinates beyond the range.
-        wire_bytes: bytes of one masked vector, in full 64-bit lanes.
+        wire_bytes: bytes of one masked vector: lanes without the bits that they do not use.
         clip: L2 clip, if there is one.
     """
 
@@ -201,6 +201,26 @@ def plan(
     return _for_bytes(clients, updates, whole_number(wire_bytes, "wire_bytes", 1, 2**50), public, sparse, least)
 
 
+def assess(clients: int, updates: Updates, grid: UniformGrid, *, rotation: bool) -> Setting:
+    """Predict the error of a setting that somebody else chose, as `plan` predicts its own.
+
+    Raises:
+        ConfigurationError: without rotation, if no sample says how coordinates are spread.
+        CapacityError: the sum of this cohort fits no field.
+    """
+    if not rotation and not updates.spread:
+        raise ConfigurationError("a grid without rotation can be judged only with a sample of updates")
+    encoded = HadamardRotation().out_dim(updates.dim) if rotation else updates.dim
+    rounding: Rounding = "stochastic" if grid.rounding == "conditional" else grid.rounding
+    sigma = updates.norm / math.sqrt(encoded)
+    predicted = _judge(clients, updates, grid.levels, rounding, rotation)(grid.bound / sigma)
+    width = field_width(grid.levels, clients)
+    return Setting(
+        width, grid.levels, grid.bound, grid.rounding, rotation, None, predicted.total * updates.dim / encoded,
+        predicted.saturated, _wire_bytes(encoded, width), updates.clip,
+    )  # fmt: skip
+
+
 def _for_error(clients: int, updates: Updates, error: float, public: bool, least: int) -> Plan:
     """Take the narrowest fields that reach the error."""
     found: tuple[Setting, ...] = ()
@@ -223,7 +243,7 @@ def _for_bytes(clients: int, updates: Updates, budget: int, public: bool, sparse
                 sparse
                 and setting.rotation
                 and width <= least + MOST_SPARE_BITS
-                and (kept := budget // 8 * (64 // width))
+                and (kept := 8 * budget // (width * (64 // width)) * (64 // width))
             ):
                 found.append(_thinned(setting, updates, clients, kept))
     if found:
@@ -249,10 +269,10 @@ def _candidates(clients: int, updates: Updates, width: int, public: bool) -> Ite
             sigmas = _best_sigmas(judge, updates, rotation)
             predicted = judge(sigmas)
             share = updates.dim / encoded  # errors in the padding are thrown away
-            lanes = -(-encoded // (64 // width))
+            needed = field_width(most, clients)  # less than offered where no grid has so many levels
             yield Setting(
-                width, most, sigmas * sigma, rounding, rotation, None,
-                predicted.total * share, predicted.saturated, 8 * lanes, updates.clip,
+                needed, most, sigmas * sigma, rounding, rotation, None,
+                predicted.total * share, predicted.saturated, _wire_bytes(encoded, needed), updates.clip,
             )  # fmt: skip
 
 
@@ -306,8 +326,13 @@ def _thinned(setting: Setting, updates: Updates, clients: int, kept: int) -> Set
     encoded = HadamardRotation().out_dim(updates.dim)
     gain = encoded / kept
     lost = (gain - 1) * (1 / clients + (clients - 1) / clients * updates.agreement)
-    lanes = -(-kept // (64 // setting.width))
-    return replace(setting, kept=kept, error=setting.error * gain + lost, wire_bytes=8 * lanes)
+    return replace(setting, kept=kept, error=setting.error * gain + lost, wire_bytes=_wire_bytes(kept, setting.width))
+
+
+def _wire_bytes(dim: int, width: int) -> int:
+    """Give the bytes of a packed vector."""
+    layout = LaneLayout(dim, width)
+    return -(-layout.lanes * layout.lane_bits // 8)
 
 
 def _ranked(settings: Iterator[Setting]) -> tuple[Setting, ...]:

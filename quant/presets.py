@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from quant.chain import Stage, chain
+from quant.chain import Chain, Stage, chain
 from quant.checks import positive_bound, whole_number
 from quant.clip import Clip, ClipL2, ClipLinf
-from quant.codec import UpdateCodec
 from quant.errors import ConfigurationError
 from quant.grid import Grid, UniformGrid
 from quant.layered import LayeredGrid
@@ -46,7 +45,7 @@ KEYS = (
 MAX_BITS = 32
 
 
-def from_config(config: Mapping[str, object], dim: int) -> UpdateCodec:
+def from_config(config: Mapping[str, object], dim: int) -> Chain:
     """Build the codec that a table of settings describes, for vectors of shape (dim,).
 
     Keys, all optional (None counts as absent; see `DEFAULTS`):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quant.errors import InputError
 from quant.streams import RandomStream
-from quant.vectors import slices
+from quant.vectors import FloatVector, Integers, slices
 
 LEAST_SCALED, MOST_SCALED = -(2.0**31), 2.0**31 - 1
 """The domain: 32 whole bits and 32 fraction bits fill one 64-bit word exactly."""
@@ -25,6 +25,12 @@ STOCHASTIC_BIAS = 2.0**-33
 
 MAX_SHORT_LEVELS = 2**16
 """Most levels for coins of 16 bits. Finer grids deserve finer coins."""
+
+MAX_SINGLE_LEVELS = 2**8
+"""Up to so many levels, float32 knows every value of the grid in units of 2^-16 steps, give or take one."""
+
+MAX_NARROW_LEVELS = 2**14
+"""Up to so many levels, 16 fraction bits and a coin fit a signed 32-bit word, with room for values beyond the grid."""
 
 
 def nearest(scaled: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -59,31 +65,58 @@ def stochastic(scaled: NDArray[np.float64], stream: RandomStream) -> NDArray[np.
     return rounded
 
 
-def round_fixed_point(fixed: NDArray[np.float64], offset: int, stream: RandomStream, out: NDArray[np.int64]) -> None:
+def round_fixed_point(fixed: NDArray[np.float64], offset: int, stream: RandomStream, out: Integers) -> None:
     """Set out = floor((rint(fixed) + offset + u) / 2^32), u from the stream; ``fixed`` is overwritten.
 
     The caller guarantees that rint(fixed) fits a signed word and rint(fixed) + offset lies in [0, 2^64 - 2^32]:
     then no unsigned sum below wraps for good, and the logical shift is the floor.
     """
     coins = _draw(stream, fixed.size, 32)
-    np.copyto(out, np.rint(fixed, out=fixed), casting="unsafe")
-    words = out.view(np.uint64)
+    wide = out if out.dtype == np.int64 else np.empty(out.size, np.int64)
+    np.copyto(wide, np.rint(fixed, out=fixed), casting="unsafe")
+    words = wide.view(np.uint64)
     words += np.uint64(offset)
     words += coins
     words >>= np.uint64(32)
+    if wide is not out:
+        np.copyto(out, wide, casting="unsafe")
 
 
-def round_short(fixed: NDArray[np.float64], offset: int, stream: RandomStream, out: NDArray[np.int64]) -> None:
-    """Set out = floor((t + u) / 2^16), t = floor(fixed + offset + 1/2), u of 16 bits; ``fixed`` is overwritten.
+def round_short(fixed: FloatVector, offset: int, stream: RandomStream, out: Integers, clip: bool = False) -> None:
+    """Set out = floor((t + u) / 2^16), t = fixed + offset rounded to a whole number, u of 16 bits.
 
-    The caller guarantees that ``fixed`` + offset lies in [0, 2^46]. One addition in float64 (exact up to 2^-8 of a
-    unit, 2^-24 of a step) both rounds and shifts, and half the coins are drawn: faster than `round_fixed_point`.
+    Half the coins of `round_fixed_point`, and up to `MAX_NARROW_LEVELS` levels half the bytes of everything. In float64
+    one addition (exact up to 2^-8 of a unit, 2^-24 of a step) both rounds and shifts; float32 would lose the units
+    there, so it rounds first and shifts whole numbers.
+
+    Args:
+        fixed: values in units of 2^-16 steps, with fixed + offset in [0, 2 offset], or within +-2^30 if ``clip``; in
+            float32 only for at most `MAX_SINGLE_LEVELS` levels. Overwritten.
+        offset: half the grid in the same units, at most 2^45.
+        stream: gives one coin per value.
+        out: where to.
+        clip: move t into [0, 2 offset] first.
     """
+    narrow = offset < MAX_NARROW_LEVELS << 15
+    words: Integers = out
+    if narrow and out.dtype != np.int32:
+        words = np.empty(out.size, np.int32)
+    elif not narrow and out.dtype != np.int64:
+        words = np.empty(out.size, np.int64)
     coins = _draw(stream, fixed.size, 16)
-    fixed += offset + 0.5
-    np.copyto(out, fixed, casting="unsafe")
-    out += coins
-    out >>= 16
+    if fixed.dtype == np.float32:
+        np.rint(fixed, out=fixed)
+        np.copyto(words, fixed, casting="unsafe")
+        words += offset
+    else:
+        fixed += offset + 0.5
+        np.copyto(words, fixed, casting="unsafe")  # truncates, which is the floor of all that clip leaves alone
+    if clip:
+        words.clip(0, 2 * offset, out=words)
+    words += coins
+    words >>= 16
+    if words is not out:
+        np.copyto(out, words, casting="unsafe")
 
 
 def add_dither(streams: Sequence[RandomStream], coin_bits: int, total: NDArray[np.int64]) -> None:

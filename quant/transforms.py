@@ -6,9 +6,11 @@ beyond what `Transform.narrow` says, so clips made before it keep their meaning.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quant.checks import whole_number
 from quant.clip import Bounds
@@ -16,7 +18,7 @@ from quant.errors import ConfigurationError, InputError
 from quant.hadamard import hadamard_columns, hadamard_error
 from quant.public import ROTATION, PublicRandomness, need_public
 from quant.streams import RandomStream
-from quant.vectors import FloatVector, magnitude
+from quant.vectors import WIDE_SLICE, FloatVector, magnitude, slices
 
 MAX_BLOCK = 2**20
 DEFAULT_BLOCK = 4096
@@ -130,7 +132,7 @@ class HadamardRotation:
         stream = need_public(public, self.public_labels).stream(ROTATION)
         flip_signs(x, stream, out=padded[: x.size])
         with np.errstate(under="ignore"):
-            return _rotate(padded, rows)
+            return _rotate(padded, rows, padded)
 
     def backward(self, y: FloatVector, dim: int, public: PublicRandomness | None) -> FloatVector:
         """Rotate back.
@@ -158,22 +160,29 @@ class HadamardRotation:
 
 def flip_signs(x: FloatVector, stream: RandomStream, out: FloatVector | None = None) -> FloatVector:
     """Give x_i or -x_i, by bit i of the stream (lowest bit of a byte first): ceil(dim / 8) bytes. Exact."""
-    random = np.empty(-(-x.size // 8), np.uint8)
-    stream.fill(random)
     word = np.dtype(np.uint32 if x.dtype == np.float32 else np.uint64)
-    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(word)
-    bits <<= word.type(8 * word.itemsize - 1)
-    flips = np.take(bits, random, axis=0).reshape(-1)[: x.size]
+    words = np.ascontiguousarray(x).view(word)
     out = np.empty_like(x) if out is None else out
-    np.bitwise_xor(np.ascontiguousarray(x).view(word), flips, out=out.view(word))
+    flips = np.empty((min(WIDE_SLICE, -(-x.size // 8) * 8) // 8, 8), word)
+    for part in slices(x.size, WIDE_SLICE):
+        random = np.empty(-(-(part.stop - part.start) // 8), np.uint8)
+        stream.fill(random)
+        signs = np.take(_sign_bits(word.itemsize), random, axis=0, out=flips[: random.size], mode="clip").reshape(-1)
+        np.bitwise_xor(words[part], signs[: part.stop - part.start], out=out.view(word)[part])
     return out
 
 
-def _rotate(x: FloatVector, rows: int) -> FloatVector:
-    """Transform the columns of the matrix of ``rows`` rows that ``x`` fills, row by row."""
-    if x.dtype == np.float32:
-        return hadamard_columns(np.ascontiguousarray(x, np.float32).reshape(rows, -1)).reshape(-1)
-    return hadamard_columns(np.ascontiguousarray(x, np.float64).reshape(rows, -1)).reshape(-1)
+@lru_cache(maxsize=2)
+def _sign_bits(size: int) -> NDArray[np.uint32] | NDArray[np.uint64]:
+    """Give for every byte what flips the signs of 8 floats of ``size`` bytes, lowest bit first."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+    return bits.astype(np.uint32) << np.uint32(31) if size == 4 else bits.astype(np.uint64) << np.uint64(63)
+
+
+def _rotate(x: FloatVector, rows: int, out: FloatVector | None = None) -> FloatVector:
+    """Transform the columns of the matrix of ``rows`` rows that ``x`` fills, row by row; ``out`` may be ``x``."""
+    contiguous: FloatVector = np.require(x, requirements="C")
+    return hadamard_columns(contiguous.reshape(rows, -1), None if out is None else out.reshape(rows, -1)).reshape(-1)
 
 
 def out_dims(transforms: Sequence[Transform], dim: int) -> tuple[int, ...]:

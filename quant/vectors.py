@@ -13,12 +13,15 @@ from quant.errors import InputError
 
 FloatVector = NDArray[np.float32] | NDArray[np.float64]
 
+Integers = NDArray[np.int64] | NDArray[np.int32]
+"""Encoded coordinates; 32 bits wherever they suffice and stay inside of the package."""
+
 SLICE = 1 << 13
 """Coordinates per slice. Part of the error bound of `clip.l2_norm`; no integer on the grid depends on it.
 Small enough, too, that no BLAS starts threads for one slice."""
 
 
-WIDE_SLICE = 1 << 15
+WIDE_SLICE = 1 << 16
 """Coordinates per slice where no BLAS is called: wider, because each numpy call costs about a microsecond."""
 
 

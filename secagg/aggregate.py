@@ -5,16 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import quant
+from protocols import Secret
 from protocols.pairwise import LocalPolicy
+from protocols.pairwise.params import NO_ROSTER
+from quant.robust import GroupCost
+from secagg.attempts import run_attempts
+from secagg.broadcast import hash_of
 from secagg.config import RoundConfig
+from secagg.contribution import Contribution
 from secagg.errors import UsageError
-from secagg.inprocess import InProcessRound, Observer
+from secagg.feedback import SiteResidual
+from secagg.grouped import GroupedRound, GroupSum, run_groups
+from secagg.inprocess import Observer, roster_of
 from secagg.record import RoundRecord
-from secagg.session import ClientSession, Contribution
+from secagg.session import ClientSession
+from secagg.witness import StudyWitness
 
 NO_MODEL = hashlib.sha256(b"secagg: no model").digest()
 """Model hash of a call that aggregates something else than updates of a known model."""
@@ -28,13 +37,21 @@ class Aggregate:
         value: the decoded mean or sum, in the container, shapes and dtypes of one update.
         included: ids of the clients whose updates are in it, ascending.
         dropped: client -> the phase that it did not complete (one that only vanished at unmasking is included).
-        record: bytes, seconds, exactness, and what the server saw.
+        record: bytes, seconds, exactness, monitoring, and what the server saw.
+        residuals: with error feedback, what every client keeps for the next round.
+        inside: with an adaptive clip, how many of the included had a norm inside of it.
+        groups: with groups, what each of them gave.
+        cost: with groups, what they cost in privacy: the smallest sum that the server saw, the factor on noise.
     """
 
     value: Any
     included: tuple[int, ...]
     dropped: dict[int, str]
     record: RoundRecord
+    residuals: dict[int, SiteResidual] = field(default_factory=dict)
+    inside: int | None = None
+    groups: tuple[GroupSum, ...] = ()
+    cost: GroupCost | None = None
 
 
 def aggregate(
@@ -54,6 +71,18 @@ def aggregate(
     workers: int = 1,
     view: bool = False,
     observe: Observer | None = None,
+    identities: Mapping[int, Secret] | None = None,
+    witness: StudyWitness | None = None,
+    keep_evidence: bool = False,
+    model: bytes | None = None,
+    downlink_bits: int | None = None,
+    monitor: bool = True,
+    adaptive_clip: quant.AdaptiveClip | None = None,
+    residuals: Mapping[int, SiteResidual] | None = None,
+    devices: Mapping[int, int] | None = None,
+    groups: int | None = None,
+    combine: Literal["median", "trimmed"] = "median",
+    trim: int = 1,
 ) -> Aggregate:
     """Add up updates so that the (in-process) server sees only the sum.
 
@@ -79,6 +108,21 @@ def aggregate(
         workers: threads that take off masks.
         view: keep what the server saw of one client in ``record.view``.
         observe: called with (phase, client) as clients complete phases.
+        identities: 32-byte Ed25519 secrets by client. With them the round withstands an active server: keys, inputs and
+            survivor lists are signed, and ``consistency-check`` is one more phase.
+        witness: keeps the transcript for an auditor.
+        keep_evidence: keep masked inputs in the transcript too, which proves the sum; see ``secagg.transcript``.
+        model: the bytes of the model that everybody was sent (see ``secagg.broadcast``), in place of ``model_hash``.
+        downlink_bits: bits of a coordinate in them; bound into the round.
+        monitor: send clipped, saturated and squared error of every site inside the secure sum.
+        adaptive_clip: the L2 clip and how it moves; the next one is ``adaptive_clip.update(inside, len(included))``.
+        residuals: error feedback: what every client kept of the last round; ``{}`` in the first.
+        devices: client -> shift, for those whose step is 2^shift steps of the grid.
+        groups: robust averaging: deal the sites into so many groups, sum each securely, and combine their means. The
+            server then sees sums of a group, not of all; see ``Aggregate.cost``. Set ``clip`` in ``quantization``, too:
+            it bounds what a site with bad data can do in its group.
+        combine: ``"median"`` (stands fewer than half of the groups being bad) or ``"trimmed"`` mean, by coordinate.
+        trim: how many of the least and of the largest values ``"trimmed"`` drops.
 
     Raises:
         UsageError: no updates, or weights that do not fit them.
@@ -93,6 +137,7 @@ def aggregate(
     elif max_weight is None:
         max_weight = max(1, *weight_of.values())
     first = by_client[min(by_client)] = _resolve(by_client[min(by_client)])
+    roster = None if identities is None else roster_of({client: identities[client] for client in by_client})
     config = RoundConfig(
         clients=tuple(by_client),
         layout=quant.Layout.of(first, include),
@@ -101,21 +146,71 @@ def aggregate(
         threshold=threshold,
         study=study,
         round_index=round_index,
+        adversary="curious" if roster is None else "active",
+        roster=NO_ROSTER if roster is None else roster.hash(),
+        monitor=monitor,
+        adaptive_clip=adaptive_clip,
+        error_feedback=residuals is not None,
+        devices=devices or {},
+        downlink_bits=downlink_bits,
     )
     _check_all(config, by_client, weight_of)
-    in_process = InProcessRound(
-        config, model_hash, dropouts=dropouts, policy=policy, workers=workers, view=view, observe=observe
-    )
 
     def contribute(client: int, session: ClientSession) -> Contribution:
         weight = None if weight_of is None else weight_of[client]
         with _naming(client):
             return session.prepare(_resolve(by_client[client]), weight)
 
-    opened = in_process.run(contribute)
+    bound = model_hash if model is None else hash_of(model)
+    if groups is not None:
+        if reduce != "mean" or adaptive_clip is not None or view or identities is not None or witness is not None:
+            raise UsageError("groups are combined to a mean, without adaptive clip, view, identities or witness")
+        grouped = run_groups(
+            config,
+            bound,
+            contribute,
+            quant.GroupedMean(groups, combine, trim),
+            dropouts=dropouts,
+            policy=policy,
+            workers=workers,
+            observe=observe,
+            residuals=residuals,
+        )
+        return _of_groups(config, grouped, first, dropouts)
+    opened, attempt = run_attempts(
+        config,
+        bound,
+        contribute,
+        dropouts=dropouts,
+        policy=policy,
+        identities=identities,
+        roster=roster,
+        workers=workers,
+        view=view,
+        observe=observe,
+        residuals=residuals,
+        witness=None if witness is None else lambda attempted: witness.round(attempted, bound, keep=keep_evidence),
+    )
+    if model is not None:
+        attempt.record.model_bytes = dict.fromkeys(attempt.record.uplink_bytes["advertise-keys"], len(model))
     vector = opened.mean if reduce == "mean" else opened.sum
     value = config.layout.unflatten(vector, like=first)
-    return Aggregate(value, opened.included, dict(dropouts or {}), in_process.record)
+    return Aggregate(value, opened.included, dict(dropouts or {}), attempt.record, attempt.residuals, opened.inside)
+
+
+def _of_groups(
+    config: RoundConfig, grouped: GroupedRound, like: quant.Update, dropouts: Mapping[int, str] | None
+) -> Aggregate:
+    included = tuple(sorted(client for group in grouped.groups for client in group.included))
+    return Aggregate(
+        config.layout.unflatten(grouped.mean, like=like),
+        included,
+        dict(dropouts or {}),
+        grouped.record,
+        grouped.residuals,
+        groups=grouped.groups,
+        cost=grouped.cost,
+    )
 
 
 def _numbered(

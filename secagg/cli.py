@@ -8,10 +8,16 @@ import typer
 
 from protocols import ParameterError, ProtocolError
 from quant import QuantError
+from secagg.attack.command import attack_command
+from secagg.audit.command import audit_command
 from secagg.bench.command import bench_command
+from secagg.coordinator.command import serve_command
 from secagg.demo.command import demo_command
 from secagg.errors import RoundRefused, UsageError
+from secagg.plan.command import plan_command
 from secagg.simulate.command import simulate_command
+from secagg.site.command import check_command, join_command, status_command
+from secagg.study.command import keygen_command, study_app
 
 # Usage errors belong to click, which newer versions of typer carry inside instead of depending on it.
 _CLICK_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -25,7 +31,16 @@ app = typer.Typer(
 )
 app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)
+app.command("plan")(plan_command)
 app.command("bench")(bench_command)
+app.add_typer(study_app, name="study")
+app.command("keygen")(keygen_command)
+app.command("serve")(serve_command)
+app.command("join")(join_command)
+app.command("check")(check_command)
+app.command("status")(status_command)
+app.command("audit")(audit_command)
+app.command("attack")(attack_command)
 
 
 @app.callback()

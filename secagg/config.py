@@ -11,20 +11,33 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 import quant
 from protocols.pairwise import RoundParams, VectorSpec, default_threshold, finder
 from protocols.pairwise.params import NO_ROSTER, Adversary, Protocol
+from secagg.broadcast import check_bits
+from secagg.devices import Devices
 from secagg.errors import UsageError
+from secagg.feedback import check_feedback
 from secagg.metrics import MetricGrid
+from secagg.monitoring import FIGURES, MONITOR
 
 UPDATE = "update"
 """Name of the masked vector that holds the packed, quantized update."""
 
 WEIGHT = "weight"
 """Name of the masked vector that holds a site's weight, in a weighted round."""
+
+INSIDE = "inside"
+"""Name of the masked vector that holds a site's bit for the adaptive clip: 1 if its norm was inside."""
+
+COUNTERS = "counters"
+"""Name of the masked vector that holds a site's counters, in a round that counts."""
+
+MAX_COUNT = 1 << 40
+"""Largest value of one site's counter: the sum over all clients of a round stays far below 2^64."""
 
 METRICS = "metrics"
 """Name of the masked vector that holds a site's metrics, in a round that has any."""
@@ -50,6 +63,16 @@ class RoundConfig:
         tolerated_dropouts: how many clients may vanish under ``"secagg+"``; ``None`` for 5 % of them, rounded up.
         attempt_limit: attempts at one round that the clients allow.
         joint_randomness: make a random seed together even if the quantization needs none.
+        monitor: send clipped, saturated and squared error of every site inside the secure sum; off under privacy,
+            unless they are noised and charged.
+        adaptive_clip: the L2 clip of this round, and how it moves; takes the place of ``clip`` in ``quantization``, and
+            sends a bit of every site inside the secure sum.
+        error_feedback: sites add what quantization left out of their last update to the next.
+        devices: precision of the sites that round more coarsely than ``quantization`` says: client -> shift, its step
+            is 2^shift steps.
+        downlink_bits: bits of a coordinate of the model that the sites are sent; ``None`` for float32.
+        counters: names of whole numbers, such as right answers on validation data, that are summed exactly beside the
+            update.
         metrics: name -> public bound of the metrics whose weighted means are opened beside the update.
 
     Raises:
@@ -73,6 +96,12 @@ class RoundConfig:
     tolerated_dropouts: int | None = None
     attempt_limit: int = 4
     joint_randomness: bool = False
+    monitor: bool = True
+    adaptive_clip: quant.AdaptiveClip | None = None
+    error_feedback: bool = False
+    devices: Mapping[int, int] = field(default_factory=dict)
+    downlink_bits: int | None = None
+    counters: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,12 +111,24 @@ class RoundConfig:
         if len(set(self.clients)) != len(self.clients):
             raise UsageError("client ids must be distinct")
         object.__setattr__(self, "clients", tuple(sorted(self.clients)))
-        _ = self.params
+        check_bits(self.downlink_bits)
+        if self.error_feedback:
+            check_feedback(self.codec)
+        _ = self.precision, self.params
 
     @cached_property
     def codec(self) -> quant.UpdateCodec:
-        """The chain that puts an update on the grid."""
-        return quant.from_config(self.quantization, self.layout.dim)
+        """The chain that puts an update on the grid; of mixed devices, the finest."""
+        if self.adaptive_clip is None:
+            return quant.from_config(self.quantization, self.layout.dim)
+        if self.quantization.get("clip") is not None:
+            raise UsageError("adaptive_clip is the clip of the round: leave clip out of the quantization")
+        return quant.from_config({**self.quantization, "clip": self.adaptive_clip.bound}, self.layout.dim)
+
+    @cached_property
+    def precision(self) -> Devices:
+        """Who rounds how coarsely."""
+        return Devices(self.codec, self.clients, dict(self.devices))
 
     @cached_property
     def weighting(self) -> quant.Weighting | None:
@@ -111,6 +152,12 @@ class RoundConfig:
         if self.max_weight is not None:
             bits = quant.field_width(self.max_weight + 1, len(self.clients))
             vectors.append(VectorSpec(WEIGHT, 1, 1 << bits))
+        if self.adaptive_clip is not None:
+            vectors.append(VectorSpec(INSIDE, 1, 1 << quant.field_width(2, len(self.clients))))
+        if self.monitor:
+            vectors.append(VectorSpec(MONITOR, len(FIGURES), 1 << 64))
+        if self.counters:
+            vectors.append(VectorSpec(COUNTERS, len(self.counters), 1 << 64))
         if self.metrics:
             vectors.append(VectorSpec(METRICS, len(self.metrics), self.metric_grid.modulus(len(self.clients))))
         threshold, degree, least = self._graph()
@@ -151,15 +198,26 @@ class RoundConfig:
         return finder.find(clients, self.colluders, dropped, self.adversary, absent=dropped, sigma=sigma)
 
     @cached_property
-    def task(self) -> bytes:
-        """SHA-256 of the canonical JSON of layout, quantization, weighting, lane layout and metrics, if any."""
+    def task_text(self) -> str:
+        """The canonical JSON of all above the protocol (layout, quantization, weighting, ...); hashed in ``task``."""
         described: dict[str, object] = {
             "layout": self.layout.config(),
             "quantization": self.codec.config(),
             "max_weight": self.max_weight,
             "field_width": self.lanes.width,
+            "monitor": self.monitor,
+            "adaptive_clip": None if self.adaptive_clip is None else asdict(self.adaptive_clip),
+            "error_feedback": self.error_feedback,
+            "devices": sorted(self.devices.items()),
+            "downlink_bits": self.downlink_bits,
         }
+        if self.counters:
+            described["counters"] = list(self.counters)
         if self.metrics:
             described["metrics"] = self.metric_grid.config()
-        text = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).digest()
+        return json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @cached_property
+    def task(self) -> bytes:
+        """SHA-256 of ``task_text``."""
+        return hashlib.sha256(self.task_text.encode()).digest()

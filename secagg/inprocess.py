@@ -15,14 +15,20 @@ from numpy.typing import NDArray
 
 from protocols import ProtocolError, Secret, SystemEntropy
 from protocols.pairwise import LocalPolicy, Phase, Roster
+from protocols.pairwise.ledger import Ledger
 from protocols.pairwise.messages import CODEC, MaskedInput, limits_at_server
 from protocols.pairwise.params import Adversary
 from protocols.pairwise.steps import Outbound
 from protocols.primitives import bitpack, signing
 from secagg.config import UPDATE, RoundConfig
-from secagg.errors import RoundRefused, UsageError
+from secagg.contribution import Contribution
+from secagg.errors import RoundRefused, SeedMissing, UsageError
+from secagg.feedback import SiteResidual
+from secagg.opened import Opened
+from secagg.public import JointRandomness
 from secagg.record import RoundRecord, View
-from secagg.session import ClientSession, Contribution, Opened, ServerSession
+from secagg.session import ClientSession, ServerSession
+from secagg.witness import RoundWitness
 
 PHASES = tuple(phase.value for phase in Phase)
 VIEW_COORDINATES = 4096
@@ -70,9 +76,14 @@ class InProcessRound:
         workers: threads for taking off masks.
         view: keep one client's update three times in the record.
         observe: called as clients complete phases.
+        witness: keeps the evidence of the round.
+        ledgers: what each client remembers of earlier attempts and rounds; nothing by default.
+        residuals: with error feedback, what each client kept of earlier rounds.
+        record: of earlier attempts at this round, to be continued.
 
     Attributes:
         record: measurements, filled while the round runs.
+        residuals: with error feedback, what each client keeps for the next round.
     """
 
     def __init__(
@@ -87,9 +98,16 @@ class InProcessRound:
         workers: int = 1,
         view: bool = False,
         observe: Observer | None = None,
+        witness: RoundWitness | None = None,
+        ledgers: Mapping[int, Ledger] | None = None,
+        residuals: Mapping[int, SiteResidual] | None = None,
+        record: RoundRecord | None = None,
     ) -> None:
+        self._witness = witness
         self._config = config
         self._model_hash = model_hash
+        self._ledgers = ledgers or {}
+        self.residuals = dict(residuals or {})
         self._dropouts = dict(dropouts or {})
         check_dropouts(config, self._dropouts)
         self._policy = policy or LocalPolicy(colluders=config.colluders, adversary=config.adversary, roster=roster)
@@ -102,7 +120,13 @@ class InProcessRound:
         self._viewed: int | None = None
         self._true: NDArray[np.int64] | None = None
         self._sent: list[bytes] = []
-        self.record = RoundRecord(config.lanes.width, config.params.threshold)
+        self._clients: dict[int, ClientSession] = {}
+        self.record = record or RoundRecord(config.lanes.width, config.params.threshold)
+
+    @property
+    def public(self) -> JointRandomness:
+        """The public streams of the round, once it has run."""
+        return self._server.public
 
     def run(self, contribute: Callable[[int, ClientSession], Contribution]) -> Opened:
         """Run all phases.
@@ -112,20 +136,28 @@ class InProcessRound:
                 returns ``session.prepare(update, weight)``.
 
         Raises:
+            SeedMissing: a part of the joint seed is missing, though enough clients stayed: try again.
             RoundRefused: fewer clients stayed than the threshold, or a rule was broken.
         """
         try:
             return self._run(contribute)
         except ProtocolError as error:
+            if self._witness is not None:
+                self._witness.aborted(str(error))
             raise RoundRefused(f"the round ended without a sum: {error}") from error
 
     def _run(self, contribute: Callable[[int, ClientSession], Contribution]) -> Opened:
-        clients: dict[int, ClientSession] = {}
+        clients = self._clients
         for client in self._config.clients:
             if self._stays(client, Phase.ADVERTISE_KEYS):
                 with self._timed(Phase.ADVERTISE_KEYS, client):
                     clients[client] = ClientSession(
-                        self._config, client, policy=self._policy, identity=self._identities.get(client)
+                        self._config,
+                        client,
+                        policy=self._policy,
+                        identity=self._identities.get(client),
+                        ledger=self._ledgers.get(client),
+                        residual=self.residuals.get(client),
                     )
                     frame = clients[client].start()
                 self._deliver(Phase.ADVERTISE_KEYS, client, [frame])
@@ -138,13 +170,18 @@ class InProcessRound:
         if self._config.adversary == "active":
             requests = self._exchange(Phase.CONSISTENCY_CHECK, Phase.UNMASKING, clients, requests)
         self._exchange(Phase.UNMASKING, None, clients, requests)
+        for client, session in clients.items():
+            if (residual := session.residual) is not None:
+                self.residuals[client] = residual
         return self._open()
 
     def _exchange(
         self, phase: Phase, following: Phase | None, clients: Mapping[int, ClientSession], requests: _Requests
     ) -> _Requests:
         for client, frame in requests:
-            if self._stays(client, phase):
+            stays = self._stays(client, phase)
+            self._note_request(client, frame, arrived=stays)
+            if stays:
                 with self._timed(phase, client):
                     frames = clients[client].receive(frame)
                 self._deliver(phase, client, frames)
@@ -158,6 +195,7 @@ class InProcessRound:
     ) -> _Requests:
         phase = Phase.MASKED_INPUT
         for client, frame in requests:
+            self._note_request(client, frame, arrived=self._stays(client, phase))
             if not self._stays(client, phase):
                 continue
             session = clients[client]
@@ -193,9 +231,12 @@ class InProcessRound:
         with ThreadPoolExecutor(self._workers) as pool:
             opened = self._server.result(pool.map, pieces=self._workers)
         self.record.server_seconds["open"] = time.perf_counter() - started
+        if self._witness is not None:
+            self._witness.opened(opened.vectors)
         if self._config.codec.facts.wraps:
             self._expected &= (1 << self._config.lanes.width) - 1
         self.record.exact = bool(np.array_equal(opened.integers, self._expected))
+        self.record.monitoring = opened.monitoring
         if self._viewed is not None and self._true is not None:
             sent = _fields_sent(self._config, self._sent)[:VIEW_COORDINATES]
             self.record.view = View(self._viewed, self._true, sent, opened.integers[:VIEW_COORDINATES].copy())
@@ -212,14 +253,20 @@ class InProcessRound:
             started = time.perf_counter()
             self._server.receive(client, frame)
             self._server_time(phase, started)
+            if self._witness is not None:
+                self._witness.to_server(client, frame)
         self._observe(phase.value, client)
 
+    def _note_request(self, client: int, frame: bytes, *, arrived: bool) -> None:
+        if self._witness is not None:
+            self._witness.to_client(client, frame, arrived=arrived)
+
     def _advance(self, phase: Phase, following: Phase | None) -> _Requests:
+        if phase in (Phase.REVEAL_RANDOMNESS, Phase.SHARE_KEYS):
+            self._check_seed(phase)
         started = time.perf_counter()
         requests = self._server.advance()
         self._server_time(phase, started)
-        if following is not None:
-            self.record.downlink_bytes[following.value] = {}
         return self._counted(requests, following)
 
     def _counted(self, requests: Outbound, following: Phase | None) -> _Requests:
@@ -228,9 +275,24 @@ class InProcessRound:
         for client, frame in requests:
             if following is not None:
                 self._server_time(following, started)
-                self.record.downlink_bytes[following.value][client] = len(frame)
+                self._received(following, client, frame)
             yield client, frame
             started = time.perf_counter()
+
+    def _check_seed(self, phase: Phase) -> None:
+        """End the attempt if somebody who must speak in this phase is gone, though enough others are here."""
+        status = self._server.status
+        if status.ready or len(status.have) < self._config.params.least_survivors:
+            return
+        for client, frame in self._server.abort("a part of the joint seed is missing"):
+            if self._stays(client, phase):
+                self._received(phase, client, frame)
+                self._clients[client].receive(frame)
+        raise SeedMissing(status.pending)
+
+    def _received(self, phase: Phase, client: int, frame: bytes) -> None:
+        received = self.record.downlink_bytes.setdefault(phase.value, {})
+        received[client] = received.get(client, 0) + len(frame)
 
     def _server_time(self, phase: Phase, started: float) -> None:
         spent = self.record.server_seconds.get(phase.value, 0.0)
@@ -260,5 +322,9 @@ def simulated_identities(clients: Iterable[int]) -> tuple[dict[int, Secret], Ros
     """Draw an identity for every client and list them in a roster, for rounds without a real consortium."""
     entropy = SystemEntropy()
     secrets = {client: Secret(entropy.take(signing.SECRET_BYTES, "identity")) for client in sorted(clients)}
-    members = tuple((client, signing.public_key(secret.reveal())) for client, secret in secrets.items())
-    return secrets, Roster(members)
+    return secrets, roster_of(secrets)
+
+
+def roster_of(identities: Mapping[int, Secret]) -> Roster:
+    """List the public keys of identities, ascending by client."""
+    return Roster(tuple((client, signing.public_key(secret.reveal())) for client, secret in sorted(identities.items())))

@@ -6,36 +6,18 @@ Everything that runs rounds (the in-process call, the demo, adapters for FL stac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 import quant
 from protocols import Entropy, LocalProtocolError, Secret, SystemEntropy
-from protocols.pairwise import Accumulator, Client, Ledger, LocalPolicy, Relay, Roster, Server
+from protocols.pairwise import Accumulator, Client, Ledger, LocalPolicy, Relay, Roster, Server, states
 from protocols.pairwise.server import Range
-from protocols.pairwise.states import Aborted, Completed
 from protocols.pairwise.steps import Outbound, Status
-from protocols.primitives.prg import AesCtrStream
-from secagg.config import METRICS, UPDATE, WEIGHT, RoundConfig
+from secagg.config import RoundConfig
+from secagg.contribution import Contribution, encode, extras
 from secagg.errors import UsageError
+from secagg.feedback import SiteResidual
+from secagg.opened import Opened, open_sums
 from secagg.public import JointRandomness
-
-
-@dataclass(frozen=True)
-class Contribution:
-    """A quantized update that waits to be masked.
-
-    Attributes:
-        integers: the grid integers, int64 of shape (encoded_dim,).
-        saturated: coordinates that lay beyond the grid's range.
-        vectors: what the protocol masks: packed lanes, and the weight in a weighted round.
-    """
-
-    integers: NDArray[np.int64]
-    saturated: int
-    vectors: dict[str, NDArray[np.uint64]]
 
 
 class ClientSession:
@@ -49,11 +31,14 @@ class ClientSession:
         client: this site's id.
         policy: what this site insists on, whatever the server proposes.
         identity: 32-byte Ed25519 secret of the roster identity, against an active server.
-        ledger: what this site remembers from round to round (rules C30 to C33); of this round only, by default.
+        ledger: what this site remembers from round to round; of this round only by default.
+        data_version: the site's own name for the state of its data.
         entropy: the operating system's unless a test hands in its own.
+        residual: with error feedback, what the site kept of earlier rounds; nothing by default.
 
     Raises:
         protocols.RemoteProtocolError: the policy refuses the round (rules C1 to C9).
+        UsageError: a residual in a round without error feedback, or of another length.
     """
 
     def __init__(
@@ -64,30 +49,65 @@ class ClientSession:
         policy: LocalPolicy | None = None,
         identity: Secret | None = None,
         ledger: Ledger | None = None,
+        data_version: str = "",
         entropy: Entropy | None = None,
+        residual: SiteResidual | None = None,
     ) -> None:
         self._config = config
         self._client = client
         self._entropy = entropy or SystemEntropy()
+        self._keep(residual)
         self._machine = Client(
-            config.params, policy or LocalPolicy(), client, identity=identity, ledger=ledger, entropy=self._entropy
+            config.params,
+            policy or LocalPolicy(),
+            client,
+            identity=identity,
+            ledger=ledger,
+            data_version=data_version,
+            entropy=self._entropy,
         )
 
+    def _keep(self, residual: SiteResidual | None) -> None:
+        """Begin with what the site kept of earlier rounds."""
+        config = self._config
+        self._residual = SiteResidual.checked(residual, config.codec) if config.error_feedback else None
+        self._pending, self._sent = self._residual, False
+        if residual is not None and self._residual is None:
+            raise UsageError("this round has no error feedback: start its sites without a residual")
+
     def snapshot(self) -> bytes:
-        """Encode the present state, the round's secrets included, for this site's own disk."""
+        """Encode the present state, secrets included, for this site's own disk."""
         return self._machine.snapshot()
 
     @classmethod
-    def restore(cls, config: RoundConfig, client: int, data: bytes, *, ledger: Ledger | None = None) -> ClientSession:
-        """Continue from a snapshot of this round.
+    def restore(
+        cls,
+        config: RoundConfig,
+        client: int,
+        data: bytes,
+        *,
+        ledger: Ledger | None = None,
+        data_version: str = "",
+        entropy: Entropy | None = None,
+        residual: SiteResidual | None = None,
+    ) -> ClientSession:
+        """Continue from a snapshot, with the ledger as it is now, not as it was then.
 
         Raises:
-            protocols.LocalProtocolError: not a client snapshot.
+            protocols.LocalProtocolError: not the snapshot of a client.
         """
         session = cls.__new__(cls)
-        session._config, session._client, session._entropy = config, client, SystemEntropy()
-        session._machine = Client.restore(data, ledger=ledger, entropy=session._entropy)
+        session._config = config
+        session._client = client
+        session._entropy = entropy or SystemEntropy()
+        session._keep(residual)
+        session._machine = Client.restore(data, ledger=ledger, data_version=data_version, entropy=session._entropy)
         return session
+
+    @property
+    def over(self) -> bool:
+        """Whether this site has nothing more to say in the round: it answered, or the round was aborted."""
+        return isinstance(self._machine.state, states.Completed | states.Aborted)
 
     def start(self) -> bytes:
         """Return the first frame for the server."""
@@ -108,12 +128,17 @@ class ClientSession:
         return self._machine.wants_input
 
     @property
-    def over(self) -> bool:
-        """Whether this site has no more part in the round; it holds no secret of it then."""
-        return isinstance(self._machine.state, Completed | Aborted)
+    def has_sent_input(self) -> bool:
+        """Whether the whole masked input was handed out (or the round is over)."""
+        later = states.ExpectConsistencyCheckRequest | states.ExpectUnmaskingRequest
+        return self.over or isinstance(self._machine.state, later)
 
     def prepare(
-        self, update: quant.Update, weight: int | None = None, metrics: Mapping[str, float] | None = None
+        self,
+        update: quant.Update,
+        weight: int | None = None,
+        counters: Mapping[str, int] | None = None,
+        metrics: Mapping[str, float] | None = None,
     ) -> Contribution:
         """Put an update on the grid; see ``submit``, which also masks it.
 
@@ -125,13 +150,40 @@ class ClientSession:
             if not self.wants_input:
                 raise LocalProtocolError("this quantization needs the joint seed: wait until the round wants input")
             public = JointRandomness(self._config.params.cipher_suite, self._machine.joint_seed)
-        return encode(self._config, update, weight, self._entropy, public=public, client=self._client, metrics=metrics)
+        contribution = encode(
+            self._config,
+            update,
+            weight,
+            self._entropy,
+            public=public,
+            client=self._client,
+            residual=self._residual,
+        )
+        beside = extras(self._config, counters=counters or {}, metrics=metrics or {}, weight=weight)
+        contribution.vectors.update(beside)
+        self._pending = contribution.residual
+        return contribution
+
+    @property
+    def residual(self) -> SiteResidual | None:
+        """With error feedback, what to keep for the next round; ask once the round is over for this site.
+
+        If the site sent its input and never learned who survived, it takes itself for included: then an update may be
+        lost, but nothing is said twice.
+        """
+        if self._pending is None:
+            return None
+        state = self._machine.state
+        survivors = state.survivors if isinstance(state, states.Completed) else None
+        missed = not self._sent or (survivors is not None and self._client not in survivors)
+        return self._pending.missed() if missed else self._pending.included()
 
     def submit(
         self,
         update: quant.Update | Contribution,
         model_hash: bytes,
         weight: int | None = None,
+        counters: Mapping[str, int] | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> Iterator[bytes]:
         """Quantize, pack and mask an update; yields the frames to send, one chunk each.
@@ -140,6 +192,7 @@ class ClientSession:
             update: of the round's layout, or what ``prepare`` made of one.
             model_hash: 32-byte hash of the model that this site trained.
             weight: this site's weight, an integer from 0 to ``max_weight``; required exactly in a weighted round.
+            counters: this site's counters by name, exactly those of the round.
             metrics: this site's metrics by name, exactly those of the round.
 
         Raises:
@@ -149,74 +202,10 @@ class ClientSession:
         """
         if not self.wants_input:
             raise LocalProtocolError("the round does not wait for an update of this client")
-        contribution = update if isinstance(update, Contribution) else self.prepare(update, weight, metrics)
-        return self._machine.submit(contribution.vectors, model_hash)
-
-
-def encode(
-    config: RoundConfig,
-    update: quant.Update,
-    weight: int | None,
-    entropy: Entropy,
-    *,
-    public: quant.PublicRandomness | None = None,
-    client: int | None = None,
-    metrics: Mapping[str, float] | None = None,
-) -> Contribution:
-    """Flatten, clip, weigh, round and pack one update of the round's layout.
-
-    The clip comes before the weight, so that it bounds what a site says of one example, whatever its weight.
-
-    Raises:
-        quant.InputError: an update that is not finite or not of the layout, or a weight outside its bounds.
-        secagg.UsageError: a weight in an unweighted round, or none in a weighted one; other metrics than the round's.
-    """
-    if (weight is None) != (config.weighting is None):
-        expected = "no weight (max_weight is not set)" if config.weighting is None else "a weight for every update"
-        raise UsageError(f"this round takes {expected}")
-    flat = config.codec.clip(config.layout.flatten(update))
-    vectors: dict[str, NDArray[np.uint64]] = {}
-    if config.weighting is not None and weight is not None:
-        flat = config.weighting.apply(flat, weight)
-        vectors[WEIGHT] = np.array([config.weighting.check(weight)], dtype=np.uint64)
-    numbers = config.metric_grid.encode(metrics or {}, 1 if weight is None else weight)
-    if config.metrics:
-        vectors[METRICS] = numbers
-    stream = AesCtrStream(entropy.take(32, "rounding"))
-    integers = config.codec.encode(flat, stream, public=public, client=client)
-    vectors[UPDATE] = config.lanes.pack(integers)
-    return Contribution(integers, config.codec.saturated(flat, public=public), vectors)
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The opened sum of a round. Large vectors are made when asked for, anew each time.
-
-    Attributes:
-        included: ids of the clients whose updates are in the sum (the survivors, U3).
-        packed: the sum as it was unmasked, uint64 of shape (lanes,).
-        lanes: how ``packed`` holds the sum of the grid integers.
-        total_weight: the sum of their weights; their number in an unweighted round.
-        sum: the decoded sum of (weighted) updates, float64 of shape (dim,).
-        metrics: the (weighted) means of the metrics, by name.
-    """
-
-    included: tuple[int, ...]
-    packed: NDArray[np.uint64]
-    lanes: quant.LaneLayout
-    total_weight: int
-    sum: NDArray[np.float64]
-    metrics: dict[str, float]
-
-    @property
-    def integers(self) -> NDArray[np.int64]:
-        """The sum of the grid integers, int64 of shape (encoded_dim,)."""
-        return self.lanes.unpack(self.packed)
-
-    @property
-    def mean(self) -> NDArray[np.float64]:
-        """The decoded (weighted) mean, float64 of shape (dim,)."""
-        return self.sum / self.total_weight
+        contribution = update if isinstance(update, Contribution) else self.prepare(update, weight, counters, metrics)
+        frames = self._machine.submit(contribution.vectors, model_hash)
+        self._pending, self._sent = contribution.residual, True
+        return frames
 
 
 class ServerSession:
@@ -290,12 +279,9 @@ class ServerSession:
             quant.InputError: every included weight is zero, so there is no mean.
         """
         sums = self._machine.result(apply, pieces)
-        config, included = self._config, self._machine.survivors
-        public = JointRandomness(config.params.cipher_suite, self._machine.joint_seed)
-        decoded = config.codec.decode_packed(sums[UPDATE], config.lanes, len(included), public=public, clients=included)
-        total_weight = len(included)
-        if config.weighting is not None:
-            total_weight = config.weighting.check_total(int(sums[WEIGHT][0]))
-            decoded *= config.weighting.max_weight
-        metrics = config.metric_grid.decode(sums[METRICS], total_weight) if config.metrics else {}
-        return Opened(included, sums[UPDATE], config.lanes, total_weight, decoded, metrics)
+        return open_sums(self._config, sums, self._machine.survivors, self.public)
+
+    @property
+    def public(self) -> JointRandomness:
+        """The public streams of the round, once the sum is open; of no use in a round without a joint seed."""
+        return JointRandomness(self._config.params.cipher_suite, self._machine.joint_seed)

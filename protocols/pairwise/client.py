@@ -115,14 +115,22 @@ class Client:
     def receive(self, data: bytes) -> tuple[bytes, ...]:
         """Take one frame from the server and return the frames to send back; see the function ``receive``."""
         step = receive(self.state, data, self._entropy)
-        if isinstance(self.state, states.ExpectUnmaskingRequest) and isinstance(step.state, states.Completed):
-            self._record_answer(self.state, step.state.survivors)
+        self._record(self.state, step.state)
         self.state = step.state
         return step.outbound
 
-    def _record_answer(self, state: states.ExpectUnmaskingRequest, survivors: tuple[int, ...]) -> None:
-        about = (state.session, state.model_hash, self._data_version)
-        self.warnings += memory.answer(self._ledger, state.me.params, state.me.policy, *about, survivors)
+    def _record(self, state: states.ClientState, following: states.ClientState) -> None:
+        """Put into the ledger what the step from ``state`` to ``following`` says, before it is said."""
+        if isinstance(state, states.ExpectShareKeysRequest | states.ExpectRevealRandomnessRequest):
+            if isinstance(following, states.ExpectMaskedInputRequest | states.ExpectNeighboursRequest):
+                memory.join(self._ledger, state.me.params, following.session, self._data_version)
+        elif isinstance(state, states.ExpectConsistencyCheckRequest):
+            if isinstance(following, states.ExpectUnmaskingRequest) and following.signed is not None:
+                about = (state.session, state.model_hash, self._data_version, following.signed)
+                memory.sign(self._ledger, state.me.params, *about)
+        elif isinstance(state, states.ExpectUnmaskingRequest) and isinstance(following, states.Completed):
+            about = (state.session, state.model_hash, self._data_version, following.survivors)
+            self.warnings += memory.answer(self._ledger, state.me.params, state.me.policy, *about)
 
     @property
     def wants_input(self) -> bool:
@@ -162,7 +170,7 @@ class Client:
         while isinstance(self.state, states.ExpectInput):
             spec, low, high = masked_input.expected_stretch(self.state)
             source = vectors[spec.name]
-            values = source[low:high] if isinstance(source, np.ndarray) else source(low, high)
+            values = source[low:high] if isinstance(source, np.ndarray) else np.asarray(source(low, high))
             step = masked_input.client_mask_stretch(self.state, values, model_hash)
             self.state = step.state
             yield from step.outbound

@@ -2,7 +2,7 @@
 
 A round's state dies with the round, and a restored backup does not know what was said since. The ledger does: it is
 written before anything leaves, is never rolled back (keep it out of backups, or restore it from no earlier than the
-last receipt), and holds no secret. Rules C30 to C33 are checked against it.
+last receipt), and holds no secret. Rules C30 to C34 are checked against it.
 """
 
 from __future__ import annotations
@@ -15,22 +15,24 @@ import msgspec
 from protocols.pairwise.params import LocalPolicy, RoundParams
 from protocols.pairwise.validation.rules import Rule, refuse
 
-Said = Literal["keys", "input", "answer"]
+Said = Literal["keys", "session", "input", "signature", "answer"]
 
 
 class Participation(msgspec.Struct, frozen=True):
     """One thing that a client said.
 
     Attributes:
-        said: ``"keys"`` when a round began, ``"input"`` before the masked input left, ``"answer"`` before the shares.
+        said: ``"keys"`` when a round began, ``"session"`` before anything was said to a key directory, ``"input"``
+            before the masked input left, ``"signature"`` before the signature on the survivors (active rounds),
+            ``"answer"`` before the shares.
         study: name of the study.
         round_index: number of the round.
         attempt: number of the try at it.
         task: hash of what lies above the protocol.
-        model_hash: hash of the model trained (32 zero bytes with ``"keys"``: it is not known yet).
+        model_hash: hash of the model trained (32 zero bytes with ``"keys"`` and ``"session"``: it is not known yet).
         data_version: the client's own name for the state of its data.
         session: session id (32 zero bytes with ``"keys"``).
-        members: the survivors with ``"answer"``, else the invited clients.
+        members: the survivors with ``"signature"`` and ``"answer"``, else the invited clients.
     """
 
     said: Said
@@ -89,23 +91,69 @@ def begin(ledger: Ledger, params: RoundParams, policy: LocalPolicy, data_version
     ledger.append(_entry("keys", params, NOTHING, data_version, NOTHING, params.clients))
 
 
-def contribute(ledger: Ledger, params: RoundParams, session: bytes, model_hash: bytes, data_version: str) -> None:
-    """Record that an input is about to leave (rule C31: one contribution per study, round and model).
+def join(ledger: Ledger, params: RoundParams, session: bytes, data_version: str) -> None:
+    """Record that a session is joined (rule C34: one session for one attempt at a round).
 
-    A second one, over another cohort or under other masks, would let the server subtract the two sums.
+    A client that is restored from a backup of the start has the same keys, and the same part of a joint seed. In a
+    second session, its mask key could be opened where its self mask was in the first; and its part would be known
+    before the directory is chosen. Whoever tries a round again gives the attempt another number.
     """
+    this = (params.study, params.round_index, params.attempt)
     for entry in ledger.entries():
-        if entry.said == "input" and (*_round(entry), entry.model_hash) == (
-            params.study,
-            params.round_index,
-            model_hash,
-        ):
+        if entry.said == "session" and (*_round(entry), entry.attempt) == this and entry.session != session:
+            refuse(
+                Rule.ONE_SESSION,
+                f"this client has already joined another session in attempt {params.attempt} at round "
+                f"{params.round_index} of study {params.study!r}",
+            )
+    ledger.append(_entry("session", params, NOTHING, data_version, session, params.clients))
+
+
+def contribute(ledger: Ledger, params: RoundParams, session: bytes, model_hash: bytes, data_version: str) -> None:
+    """Record that an input is about to leave (rule C31: one contribution per study, round and model, and per session).
+
+    A second one, over another cohort or under other masks, would let the server subtract the two sums. A second one in
+    the same session, for another model, would be masked with the same seeds, which are opened for the first.
+    """
+    this = (params.study, params.round_index, model_hash)
+    for entry in ledger.entries():
+        if entry.said != "input":
+            continue
+        if entry.session == session:
+            refuse(
+                Rule.ONE_CONTRIBUTION,
+                "this client has already sent an input in this session: resend those bytes, or leave the round",
+            )
+        if (*_round(entry), entry.model_hash) == this:
             refuse(
                 Rule.ONE_CONTRIBUTION,
                 f"this client has already sent an input for round {params.round_index} of study {params.study!r} and "
                 "this model: resend those bytes, or leave the round",
             )
     ledger.append(_entry("input", params, model_hash, data_version, session, params.clients))
+
+
+def sign(
+    ledger: Ledger,
+    params: RoundParams,
+    session: bytes,
+    model_hash: bytes,
+    data_version: str,
+    survivors: tuple[int, ...],
+) -> None:
+    """Record that a signature on the survivors is about to leave (rule C32: one survivor list per session).
+
+    That there are never t signatures on two lists (rule C25) rests on honest clients signing one list each: with
+    several lists, shares for some add up to a sum of fewer than t inputs.
+    """
+    _check_one_list(ledger, "signature", session, survivors)
+    ledger.append(_entry("signature", params, model_hash, data_version, session, survivors))
+
+
+def _check_one_list(ledger: Ledger, said: Said, session: bytes, survivors: tuple[int, ...]) -> None:
+    for entry in ledger.entries():
+        if entry.said == said and entry.session == session and entry.members != survivors:
+            refuse(Rule.ONE_ANSWER, f"this client has already given its {said} in this session, for other survivors")
 
 
 def answer(
@@ -124,11 +172,10 @@ def answer(
     rounds the model differs and so does the query; a small difference of cohorts is then only warned about.
     """
     warnings = []
+    _check_one_list(ledger, "answer", session, survivors)
     for entry in ledger.entries():
         if entry.said != "answer":
             continue
-        if entry.session == session and entry.members != survivors:
-            refuse(Rule.ONE_ANSWER, "this client has already answered this session, for other survivors")
         difference = len(set(entry.members) ^ set(survivors))
         if not 0 < difference < policy.min_cohort_difference:
             continue

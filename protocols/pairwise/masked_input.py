@@ -39,8 +39,9 @@ def client_step(
 
     held = {me.client: state.own_share}
     for entry in request.relayed:
-        pair = check.check_share_pair(_open(state, entry), entry.dealer, me.client)
-        check.check_published_share(me.params, me.policy, state.session, entry, pair)
+        check.check_share_signed(me.params, me.policy, state.session, entry, me.client)
+        pair = check.check_share_pair(me.params, _open(state, entry), entry.dealer, me.client)
+        check.check_published_share(me.params, state.session, entry, pair)
         held[entry.dealer] = Secret(pair.self_mask_share + pair.mask_key_share)
     mask_key = cipher.agreement.load(state.mask_secret.reveal())
     seeds = {}

@@ -244,12 +244,20 @@ class Server:
         return status(self.state)
 
     def advance(self) -> Outbound:
-        """End the phase and return the frames to send, as (client id, bytes); see the function ``advance``."""
-        step = advance(self.state, self._relay.entry)
+        """End the phase and return the frames to send, as (client id, bytes); see the function ``advance``.
+
+        The frames of MaskedInputCollection are made from the relay as they are taken: until the next ``advance``.
+        """
+        step = advance(self.state, self._relayed)
         if isinstance(self.state, states.CollectMaskedInput):  # everybody who could ask for shares has them
             self._relay.close()
         self.state = step.state
         return step.outbound
+
+    def _relayed(self, dealer: int, place: int) -> bytes:
+        if not isinstance(self.state, states.CollectShareKeys | states.CollectMaskedInput):
+            raise LocalProtocolError("the sealed shares were erased when the phase that passes them on ended")
+        return self._relay.entry(dealer, place)
 
     def abort(self, reason: str) -> Outbound:
         """End the round without a result and return the frames that tell the clients."""

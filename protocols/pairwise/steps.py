@@ -67,6 +67,15 @@ class Outbound:
     def __len__(self) -> int:
         return len(self._clients)
 
+    @property
+    def clients(self) -> tuple[int, ...]:
+        """The receivers, in order."""
+        return tuple(self._clients)
+
+    def frame_for(self, client: int) -> bytes:
+        """Return the frame of one of the receivers, the same one at every call."""
+        return self._frame(client)
+
 
 def to_all(clients: Sequence[int], frame: bytes) -> Outbound:
     """Send one frame to everybody."""

@@ -68,7 +68,7 @@ class AesCtrStream:
             raise ValueError(f"a stream key has {KEY_BYTES} bytes, not {len(key)}")
         self._context = encryptor(key)
         self._left = MAX_STREAM_BYTES
-        self._tail = bytearray(CHUNK_BYTES + BLOCK_BYTES)
+        self._tail = bytearray(4 * BLOCK_BYTES)
 
     def fill(self, out: NDArray[np.uint8]) -> None:
         """Overwrite ``out`` (contiguous, any length) with the next bytes of the stream.
@@ -82,5 +82,11 @@ class AesCtrStream:
         target = out.data.cast("B")
         for start in range(0, out.size, CHUNK_BYTES):
             size = min(CHUNK_BYTES, out.size - start)
-            self._context.update_into(_ZEROS[:size], self._tail)
-            target[start : start + size] = memoryview(self._tail)[:size]
+            if out.size - start >= size + BLOCK_BYTES:  # what the cipher may write behind is overwritten next
+                self._context.update_into(_ZEROS[:size], target[start:])
+                continue
+            direct = max(size - 2 * BLOCK_BYTES, 0) // BLOCK_BYTES * BLOCK_BYTES
+            if direct:
+                self._context.update_into(_ZEROS[:direct], target[start : start + size])
+            self._context.update_into(_ZEROS[: size - direct], self._tail)
+            target[start + direct : start + size] = memoryview(self._tail)[: size - direct]

@@ -5,22 +5,42 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from secagg import theme
-from secagg.bench import masking, memory, peers, scaling, shamir
+from secagg.bench import (
+    distortion_tables,
+    encode,
+    masking,
+    mechanism,
+    memory,
+    noise,
+    peers,
+    quantization,
+    scaling,
+    shamir,
+)
 from secagg.bench.measure import Effort, Row, commit, machine
 from secagg.errors import UsageError
 
 BENCHES: dict[str, Callable[[Effort], list[Row]]] = {
     "masking": masking.bench,
+    "quant": quantization.bench,
+    "encode": encode.bench,
     "shamir": shamir.bench,
     "scaling": scaling.bench,
     "memory": memory.bench,
     "peers": peers.bench,
+    "noise": noise.bench,
+    "mechanism": mechanism.bench,
 }
+
+TABLES: dict[str, Callable[[Console, list[Row]], None]] = {"quant": distortion_tables.show}
+"""How the rows of a bench are printed, where one row per line would not be read."""
 
 
 def bench_command(
@@ -46,12 +66,16 @@ def bench_command(
 
 def _show(name: str, rows: list[Row]) -> None:
     console = theme.output()
+    (TABLES.get(name) or partial(_show_rows, name))(console, rows)
+    console.print("next: --json keeps the figures with the machine and the commit that gave them")
+
+
+def _show_rows(name: str, console: Console, rows: list[Row]) -> None:
     columns = [key for key in dict.fromkeys(key for row in rows for key in row) if any(row.get(key) for row in rows)]
     table = theme.table(f"secagg bench {name}", *columns)
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     console.print(table)
-    console.print("next: --json keeps the figures with the machine and the commit that gave them")
 
 
 def _cell(value: Any) -> str:

@@ -11,13 +11,21 @@ import typer
 from secagg import theme
 from secagg.demo.config import DemoConfig
 from secagg.demo.datasets import DATASET_NAMES
-from secagg.demo.output import check_writable, write_whole
+from secagg.demo.output import check_writable, staged, write_whole
 from secagg.demo.result import DemoResult, to_json
+from secagg.demo.scenarios import SCENARIOS
+from secagg.demo.schemes import SCHEMES
+from secagg.demo.sweep_command import check_axis, sweep_command
 from secagg.errors import UsageError
+from secagg.transcript.chain import Transcript
 
 DEFAULT_FOLDER = Path("secagg-demo")
 DEFAULTS = DemoConfig()
+QUANTIZATION = "Quantization"
+SWEEP = "Sweep"
+DEFAULT_REPEATS = 3
 QUICK_ROUNDS = 8
+TRANSCRIPT = "transcript.jsonl"
 
 
 def demo_command(
@@ -44,11 +52,81 @@ def demo_command(
     skew: Annotated[
         str, typer.Option(help="How unequal the sites are: iid, label:ALPHA or quantity:ALPHA.")
     ] = DEFAULTS.skew,
+    scheme: Annotated[
+        str, typer.Option(help=f"How updates are rounded: {', '.join(SCHEMES)}.", rich_help_panel=QUANTIZATION)
+    ] = DEFAULTS.scheme,
+    updates: Annotated[
+        str,
+        typer.Option(
+            help="What sites send: delta (of the weights) or gradient (of one step).", rich_help_panel=QUANTIZATION
+        ),
+    ] = DEFAULTS.updates,
+    downlink_bits: Annotated[
+        int | None,
+        typer.Option(
+            help="Bits of one coordinate of the model on its way down, 1 to 24.  Default: float32.",
+            rich_help_panel=QUANTIZATION,
+        ),
+    ] = None,
+    error_feedback: Annotated[
+        bool,
+        typer.Option(
+            "--error-feedback",
+            help="Sites add what quantization left out to their next update.",
+            rich_help_panel=QUANTIZATION,
+        ),
+    ] = False,
+    adaptive_clip: Annotated[
+        float | None,
+        typer.Option(help="Clip norms at this quantile of them, found round by round.", rich_help_panel=QUANTIZATION),
+    ] = None,
+    adaptive_bits: Annotated[
+        str | None,
+        typer.Option(
+            help="Bits by stage (0:6,10:8,20:12: from round 0, 10 and 20) or by measured error (error:0.001).",
+            rich_help_panel=QUANTIZATION,
+        ),
+    ] = None,
+    monitor: Annotated[
+        bool,
+        typer.Option(help="Report clipped, cut and error of every round, from sums.", rich_help_panel=QUANTIZATION),
+    ] = True,
+    scenario: Annotated[
+        str,
+        typer.Option(
+            help=f"Precision, speed and link losses of the sites: {', '.join(SCENARIOS)}.  --dropout overrides losses."
+        ),
+    ] = DEFAULTS.scenario,
+    coarser: Annotated[
+        int,
+        typer.Option(
+            help="Half of the hospitals round so many bits more coarsely, on a sub-grid.", rich_help_panel=QUANTIZATION
+        ),
+    ] = 0,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            help="Accuracy over a range instead of one run: bits (by scheme), skew, sites or mixed (precision).  "
+            "Sums without masks; one point is checked through the protocol.",
+            rich_help_panel=SWEEP,
+        ),
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(help="Seeds of a sweep, from --seed on.", rich_help_panel=SWEEP, min=1)
+    ] = DEFAULT_REPEATS,
+    drift: Annotated[
+        float, typer.Option(help="Share of a site's examples that move to the next site by the last round, 0 to 1.")
+    ] = DEFAULTS.drift,
     seed: Annotated[int, typer.Option(help="Fixes data, training and drop-outs; never masks, keys or rounding.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help=f"Folder for report.html and result.json.  Default: {DEFAULT_FOLDER}; none with --json."),
+        typer.Option(
+            help=f"Folder for report.html, result.json and {TRANSCRIPT}.  Default: {DEFAULT_FOLDER}; none with --json."
+        ),
     ] = None,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="Run every party as a process of its own, over TLS on this machine.")
+    ] = False,
     quick: Annotated[bool, typer.Option("--quick", help=f"A first look: {QUICK_ROUNDS} rounds.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -67,12 +145,31 @@ def demo_command(
         dropout=dropout,
         skew=skew,
         seed=seed,
+        scheme=scheme,
+        updates=updates,
+        downlink_bits=downlink_bits,
+        error_feedback=error_feedback,
+        adaptive_clip=adaptive_clip,
+        adaptive_bits=adaptive_bits,
+        scenario=scenario,
+        drift=drift,
+        monitor=monitor,
+        coarser=coarser,
     )
+    if processes:
+        run_as_processes(config, dropout_given=dropout is not None or out is not None or sweep is not None, json=json)
+        return
+    if sweep is not None:
+        check_axis(sweep)
     folder = out if out is not None or json else DEFAULT_FOLDER
     if folder is not None:
         check_writable(folder)
     _check_installed()
-    result = _run(config, quiet=json)
+    if sweep is not None:
+        sweep_command(sweep, config, repeats, folder, json=json)
+        return
+    with staged(folder, TRANSCRIPT) as path:
+        result = _run(config, path, quiet=json)
     if folder is not None:
         _write(result, folder)
     if json:
@@ -82,25 +179,63 @@ def demo_command(
 
     console = theme.output()
     show_result(result, console)
+    where = DEFAULT_FOLDER if folder is None else folder
     console.print(
-        f"next: open {DEFAULT_FOLDER if folder is None else folder}/report.html in a browser; "
-        "secagg simulate --view shows single numbers"
+        f"next: open {where}/report.html in a browser; an auditor checks the study with secagg audit "
+        f"{where}/{TRANSCRIPT}; secagg simulate --view shows single numbers"
     )
 
 
-def _check_installed() -> None:
-    missing = [name for name in ("torch", "sklearn", "matplotlib") if find_spec(name) is None]
+def _check_installed(*names: str, extras: str = "demo") -> None:
+    missing = [name for name in names or ("torch", "sklearn", "matplotlib") if find_spec(name) is None]
     if missing:
-        raise UsageError(f"secagg demo needs {', '.join(missing)}: pip install 'secagg[demo]'")
+        raise UsageError(f"secagg demo needs {', '.join(missing)}: pip install 'secagg[{extras}]'")
 
 
-def _run(config: DemoConfig, *, quiet: bool) -> DemoResult:
+def run_as_processes(config: DemoConfig, *, dropout_given: bool, json: bool) -> None:
+    """Run the demo as processes over TLS and report.
+
+    Raises:
+        UsageError: options that this form of the demo does not have.
+    """
+    if dropout_given:
+        raise UsageError(
+            "with --processes nobody is made to vanish and no report is written: leave out --dropout, --out"
+        )
+    _check_installed("torch", "sklearn", "httpx", "starlette", "uvicorn", "safetensors", extras="demo,server")
+    with theme.progress(shown=not json) as bar:
+        task = bar.add_task("rounds over TLS", total=config.rounds)
+        from secagg.demo.processes import run_processes
+
+        result = run_processes(config, lambda done: bar.update(task, completed=done))
+    opened = [said for said in result.receipts if said.outcome == "opened"]
+    typical = sorted(result.round_seconds)[len(result.round_seconds) // 2] if result.round_seconds else None
+    if json:
+        facts = {
+            "dataset": config.dataset, "sites": config.sites, "rounds": len(opened), "accuracy": result.accuracy,
+            "accuracy_plain_fedavg": result.accuracy_plain, "bits": config.bits, "seconds": result.seconds,
+            "round_seconds": typical, "processes": config.sites + 1,
+        }  # fmt: skip
+        sys.stdout.write(jsonlib.dumps(facts) + "\n")
+        return
+    console = theme.output()
+    console.print(f"{config.sites} sites and a coordinator, each a process of its own, finished {len(opened)} rounds")
+    console.print(f"accuracy {result.accuracy:.3f}; plain FedAvg in floats {result.accuracy_plain:.3f}")
+    if typical is not None:
+        console.print(f"{theme.human_seconds(typical)} a round, training included; {result.seconds:.0f} s in all")
+    console.print("next: secagg study new DIR begins a study of your own")
+
+
+def _run(config: DemoConfig, path: Path | None, *, quiet: bool) -> DemoResult:
     from secagg.demo.display import watching
 
     with watching(config, quiet=quiet) as progress:
         from secagg.demo.runner import run  # takes seconds, for torch: the bar is there meanwhile
 
-        return run(config, progress)
+        if path is None:
+            return run(config, progress)
+        with Transcript(path) as transcript:
+            return run(config, progress, transcript)
 
 
 def _write(result: DemoResult, folder: Path) -> None:

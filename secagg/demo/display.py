@@ -29,6 +29,11 @@ def watching(config: DemoConfig, *, quiet: bool) -> Iterator[Callable[[RoundOutc
             bar.update(task, advance=1, description=line)
             if not notes.is_terminal and not quiet:
                 notes.print(f"round {outcome.round_index + 1} of {config.rounds}: {line}", soft_wrap=True)
+                if outcome.monitoring is not None:
+                    notes.print(f"  {outcome.monitoring.line()}", soft_wrap=True)
+            if not quiet:
+                for warning in outcome.warnings:
+                    notes.print(f"warning, round {outcome.round_index + 1}: {warning}", soft_wrap=True)
 
         yield show
 
@@ -37,6 +42,8 @@ def show_result(result: DemoResult, console: Console) -> None:
     """Print the final table and what the server saw of one site."""
     console.print(headline(result))
     console.print(_table(result))
+    _show_devices(result, console)
+    _show_monitoring(result, console)
     _show_view(result, console)
     console.print(
         "Privacy: each update is hidden in the sum. The sum itself carries no noise, so no epsilon is claimed."
@@ -46,9 +53,10 @@ def show_result(result: DemoResult, console: Console) -> None:
 def headline(result: DemoResult) -> str:
     """Say in one sentence what was run."""
     config = result.config
+    bits = f"{config.bits} bits each" if config.adaptive_bits is None else f"bits by {config.adaptive_bits}"
     return (
         f"{config.sites} sites trained on {config.dataset} ({result.enrolment:,} examples, skew {config.skew}) for "
-        f"{config.rounds} rounds: {result.parameters:,} parameters, {config.bits} bits each"
+        f"{config.rounds} rounds: {result.parameters:,} parameters, {bits}"
     )
 
 
@@ -71,15 +79,53 @@ def _table(result: DemoResult) -> Table:
     rows.add_row("a site sends per round, all told", theme.human_bytes(sent), theme.human_bytes(plain))
     for phase, count in result.uplink_by_phase.items():
         rows.add_row(f"  {phase}", theme.human_bytes(count), "")
-    rows.add_row("share of float32", f"{sent / plain:.2f}", "1.00", end_section=True)
+    rows.add_row("share of float32", f"{sent / plain:.2f}", "1.00")
+    received = theme.human_bytes(result.downlink_bytes)
+    rows.add_row("a site receives per round, all told", received, theme.human_bytes(plain), end_section=True)
     rows.add_row("drop-outs survived", str(sum(survived.values())), "")
     for phase, count in survived.items():
         rows.add_row(f"  before completing {phase}", str(count), "")
+    if result.attempts > len(result.rounds):
+        rows.add_row("attempts, for rounds without a joint seed", str(result.attempts), "")
     rows.add_row("sums that are exact", f"{exact} of {len(result.rounds)}", "")
     rows.add_row("coordinates beyond the grid", str(result.saturated), "", end_section=True)
     rows.add_row("time in training, all sites", theme.human_seconds(result.seconds_training), "")
     rows.add_row("time in crypto, all sites and server", theme.human_seconds(result.seconds_crypto), "")
     return rows
+
+
+def _show_devices(result: DemoResult, console: Console) -> None:
+    """Print what sites of different kinds saved and took, if there are several."""
+    if not result.savings:
+        return
+    devices, seconds = result.config.devices, result.device_seconds()
+    rows = theme.table("", "device", "sites", "bits", "sends, in one sum", "in a sum of its own", "seconds a round")
+    for group in result.savings:
+        names = {device.name for device in devices.values() if device.shift == group.shift}
+        rows.add_row(
+            ", ".join(sorted(names)),
+            str(group.clients),
+            str(result.rounds[-1].bits - group.shift),
+            theme.human_bytes(group.together_bytes),
+            theme.human_bytes(group.apart_bytes),
+            theme.human_seconds(max(seconds[name] for name in names & seconds.keys())),
+        )
+    console.print(rows)
+    console.print(
+        "Seconds were measured here and divided by the speed of the device. Coarser devices save bytes only in a sum "
+        "of their own, which hides them among fewer."
+    )
+
+
+def _show_monitoring(result: DemoResult, console: Console) -> None:
+    """Print what the last round's sums told, and every kind of warning once."""
+    last = result.rounds[-1]
+    if last.monitoring is None:
+        console.print("Monitoring is off.")
+        return
+    console.print(f"Monitoring, last round ({last.bits} bits, range {last.range:.3g}): {last.monitoring.line()}")
+    for warning, rounds in result.warned.items():
+        console.print(f"warning in {len(rounds)} of {len(result.rounds)} rounds: {warning}", style="bold")
 
 
 def _show_view(result: DemoResult, console: Console) -> None:

@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from secagg.errors import UsageError
@@ -22,10 +23,10 @@ def check_writable(folder: Path) -> None:
         raise UsageError(_refusal(folder, error)) from None
 
 
-def write_whole(folder: Path, files: Mapping[str, str]) -> None:
-    """Write ``files`` (name to text, UTF-8) to ``folder``, making it if need be.
+def write_whole(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write ``files`` (name to text, in UTF-8, or bytes) to ``folder``, making it if need be.
 
-    All texts are on disk under temporary names before the first takes its own: a full disk or an interruption
+    All of them are on disk under temporary names before the first takes its own: a full disk or an interruption
     leaves files of an earlier run as they were, and nothing half-written.
 
     Raises:
@@ -34,12 +35,10 @@ def write_whole(folder: Path, files: Mapping[str, str]) -> None:
     waiting: dict[Path, Path] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=folder, prefix=f".{name}-", delete=False
-            ) as part:
+        for name, content in files.items():
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}-", delete=False) as part:
                 waiting[Path(part.name)] = folder / name
-                part.write(text)
+                part.write(content.encode() if isinstance(content, str) else content)
                 part.flush()
                 os.fsync(part.fileno())
         mode = 0o666 & ~_umask()
@@ -51,6 +50,34 @@ def write_whole(folder: Path, files: Mapping[str, str]) -> None:
     finally:
         for part_path in waiting:
             part_path.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged(folder: Path | None, name: str) -> Iterator[Path | None]:
+    """Give the path of a file to write while work goes on; it takes its name in ``folder`` when all went well.
+
+    Gives ``None`` for no folder. After an error nothing is left behind.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    if folder is None:
+        yield None
+        return
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{name}-{os.getpid()}"
+        part.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(_refusal(folder, error)) from None
+    try:
+        yield part
+        part.replace(folder / name)
+    finally:
+        part.unlink(missing_ok=True)
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _refusal(folder: Path, error: OSError) -> str:

@@ -66,25 +66,27 @@ $server_view
 <div class="scroll">
 <table>
 <thead><tr><th>round</th><th>accuracy</th><th>plain<br>FedAvg</th><th class="text">vanished (before completing)</th>
-<th>in the<br>sum</th><th>sum<br>exact</th><th>beyond<br>the grid</th><th>crypto</th><th>training</th></tr></thead>
+<th>in the<br>sum</th><th>sum<br>exact</th><th>beyond<br>the grid</th>
+<th>bits</th><th>error of<br>the mean</th><th>crypto</th><th>training</th></tr></thead>
 <tbody>
 $rows
 </tbody>
 </table>
 </div>
 <p class="quiet">A site that vanishes before completing masked-input, or earlier, is not in the sum. One that
-vanishes at unmasking has sent its input already, and is.</p>
+vanishes later has sent its input already, and is.</p>
 </section>
 <section>
 <h2>How to read this</h2>
 <ul>
-<li>The grid: every coordinate of an update, times the site's examples over the $enrolment of the whole study, is
-rounded (at random, unbiased) to $bits bits on [-r, r]. $range</li>
+<li>The grid: every coordinate of an update, times the site's examples over the agreed most of $weight_bound, is
+rounded ($scheme) to $bits bits on [-r, r]. $range</li>
 <li>At least $threshold of $sites sites must stay for a sum to be opened.</li>
-<li>The server is assumed to follow the protocol. Secure aggregation hides the updates in their sum; it does not
-hide what the sum says. No noise was added, so no epsilon is claimed. Sums of rounds with different drop-outs
-can be compared, and the total number of examples in each is opened with it, so sizes of sites can be worked out
-over many rounds.</li>
+<li>Sites sign what they send and the list of survivors, so the server may lie without reading an update; its log
+and the receipts of the sites are in transcript.jsonl (secagg audit). Secure aggregation hides the updates in their
+sum; it does not hide what the sum says. No noise was added, so no epsilon is claimed. Sums of
+rounds with different drop-outs can be compared, and the total number of examples in each is opened with it, so
+sizes of sites can be worked out over many rounds.</li>
 <li>All sites and the server ran in one process on one machine: bytes are real, network time is not in the
 seconds.</li>
 </ul>
@@ -109,8 +111,9 @@ def report_html(result: DemoResult) -> str:
         server_view=figures.server_view(result),
         shown=f"{result.view.true.size:,}",
         rows="\n".join(_row(outcome) for outcome in result.rounds),
-        enrolment=f"{result.enrolment:,}",
-        bits=config.bits,
+        weight_bound=f"{result.weight_bound:,}",
+        scheme=config.scheme,
+        bits=config.adaptive_bits or config.bits,
         range=_range(result),
         threshold=config.threshold,
         sites=config.sites,
@@ -138,6 +141,11 @@ def _range(result: DemoResult) -> str:
     """Say where the grid's range came from."""
     if result.config.range is not None:
         return f"r = {result.config.range:g} was chosen by hand; what lay beyond was cut off and is counted above."
+    if result.config.adaptive_clip is not None or result.config.updates == "gradient":
+        return (
+            f"r follows from the clip on the norm of an update ({result.rounds[0].range:.3g} in the first round, "
+            f"{result.rounds[-1].range:.3g} in the last)."
+        )
     return (
         f"r is the local learning rate times the local steps ({result.rounds[0].range:.3g} in the first round, "
         f"{result.rounds[-1].range:.3g} in the last): the optimiser cannot move a coordinate further, so r is public "
@@ -148,6 +156,12 @@ def _range(result: DemoResult) -> str:
 def _vanished(outcome: RoundOutcome) -> str:
     """List the drop-outs so that a line may break between two of them, but not inside one."""
     return ", ".join(f"<span>{site} ({escape(phase)})</span>" for site, phase in outcome.dropouts.items()) or "nobody"
+
+
+def _error(outcome: RoundOutcome) -> str:
+    """Say how long the quantization error was, as the sums of the round tell it."""
+    seen = outcome.monitoring
+    return "" if seen is None or seen.relative_error is None else percent(seen.relative_error**0.5)
 
 
 def _tile(figure: str, meaning: str) -> str:
@@ -163,6 +177,8 @@ def _row(outcome: RoundOutcome) -> str:
         f"<td>{len(outcome.included)}</td>",
         f"<td>{'yes' if outcome.exact else 'NO'}</td>",
         f"<td>{outcome.saturated}</td>",
+        f"<td>{outcome.bits}</td>",
+        f"<td>{_error(outcome)}</td>",
         f"<td>{theme.human_seconds(outcome.seconds_crypto)}</td>",
         f"<td>{theme.human_seconds(outcome.seconds_training)}</td>",
     ]

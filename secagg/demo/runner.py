@@ -4,27 +4,28 @@ Both start from the same weights and lose the same sites in the same rounds. A s
 seed, the round and the site only, so while the two models agree, the two sets of updates agree.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from time import perf_counter
 
-from secagg.aggregate import Aggregate, aggregate
 from secagg.demo.config import DemoConfig
-from secagg.demo.models import State, model_hash, one_torch_thread, parameter_count
+from secagg.demo.federation import Advanced, Plain, Secure
+from secagg.demo.models import one_torch_thread, parameter_count
 from secagg.demo.result import DemoResult, RoundOutcome
-from secagg.demo.training import Consortium, moved, plain_mean
+from secagg.demo.training import Consortium
 from secagg.record import RoundRecord
+from secagg.transcript.chain import Transcript
 
 Progress = Callable[[RoundOutcome], object]
 """Called after every round with its outcome."""
 
 
-def run(config: DemoConfig, progress: Progress = lambda _: None) -> DemoResult:
+def run(config: DemoConfig, progress: Progress = lambda _: None, transcript: Transcript | None = None) -> DemoResult:
     """Run the whole demo.
 
     Args:
         config: what to run.
         progress: called after every round.
+        transcript: keeps the evidence for an auditor; of the last round also the masked inputs, which prove its sum.
 
     Raises:
         UsageError: more sites than the data set can serve.
@@ -32,91 +33,61 @@ def run(config: DemoConfig, progress: Progress = lambda _: None) -> DemoResult:
     """
     started = perf_counter()
     with one_torch_thread():
-        federations = _Federations(config)
+        consortium = Consortium(config)
+        secure, plain = Secure(config, consortium, transcript=transcript), Plain(config, consortium)
         outcomes = []
         for round_index in range(config.rounds):
-            outcome = federations.advance(round_index)
-            outcomes.append(outcome)
-            progress(outcome)
-    view = federations.record.view
-    if view is None:
+            begun = perf_counter()
+            last = secure.advance(round_index, last=round_index == config.rounds - 1)
+            seconds = perf_counter() - begun
+            plain.advance(round_index, last.opened.included)
+            accuracies = consortium.accuracy(secure.shown), consortium.accuracy(plain.model)
+            outcomes.append(_outcome(last, *accuracies, seconds))
+            progress(outcomes[-1])
+    if transcript is not None:
+        transcript.end()
+    if last.record.view is None:
         raise RuntimeError("the last round was asked for a view and kept none")
     return DemoResult(
         config=config,
-        parameters=parameter_count(federations.consortium.start),
-        enrolment=federations.consortium.enrolment,
-        examples=federations.consortium.weights,
+        parameters=parameter_count(consortium.start),
+        weight_bound=consortium.weight_bound,
+        examples=consortium.weights,
         rounds=tuple(outcomes),
-        view=view,
-        field_bits=federations.record.field_bits,
+        view=last.record.view,
+        field_bits=last.record.field_bits,
+        savings=last.config.precision.savings() if last.config.devices else (),
         seconds=perf_counter() - started,
     )
 
 
-class _Federations:
-    """Two models trained by one consortium: ``secure`` through the protocol, ``plain`` in floats."""
-
-    def __init__(self, config: DemoConfig) -> None:
-        self.config = config
-        self.consortium = Consortium(config)
-        self.secure = self.plain = self.consortium.start
-        self.record: RoundRecord
-
-    def advance(self, round_index: int) -> RoundOutcome:
-        """Run one round of both."""
-        train = _Stopwatch(self.consortium.local_update)
-        started = perf_counter()
-        result = self._secure_round(round_index, train)
-        seconds = perf_counter() - started
-        self.secure = moved(self.secure, result.value)
-        self.plain = self._plain_round(round_index, result.included)
-        self.record = record = result.record
-        return RoundOutcome(
-            round_index=round_index,
-            accuracy=self.consortium.accuracy(self.secure),
-            accuracy_plain=self.consortium.accuracy(self.plain),
-            dropouts=result.dropped,
-            included=result.included,
-            exact=record.exact,
-            saturated=record.saturated,
-            range=self.config.grid_range(round_index),
-            uplink_bytes=record.uplink_bytes,
-            downlink_bytes=record.downlink_bytes,
-            seconds_crypto=seconds - train.seconds,
-            seconds_training=train.seconds,
-        )
-
-    def _secure_round(self, round_index: int, train: Callable[[int, int, State], State]) -> Aggregate:
-        """Average the sites' updates through the protocol; each trains when its turn to send comes."""
-        weights, config = self.consortium.weights, self.config
-        return aggregate(
-            {site: partial(train, site, round_index, self.secure) for site in weights},
-            weights=weights,
-            max_weight=self.consortium.enrolment,
-            quantization={"bits": config.bits, "range": config.grid_range(round_index)},
-            threshold=config.threshold,
-            dropouts=config.dropouts(round_index),
-            model_hash=model_hash(self.secure),
-            study=f"demo {config.dataset}",
-            round_index=round_index,
-            view=round_index == config.rounds - 1,
-        )
-
-    def _plain_round(self, round_index: int, included: Sequence[int]) -> State:
-        updates = {site: self.consortium.local_update(site, round_index, self.plain) for site in included}
-        return moved(self.plain, plain_mean(updates, self.consortium.weights))
+def _outcome(advanced: Advanced, accuracy: float, accuracy_plain: float, seconds: float) -> RoundOutcome:
+    """Put together what a round gave."""
+    record, training = advanced.record, sum(advanced.training_seconds.values())
+    clip = advanced.settings.clip
+    return RoundOutcome(
+        round_index=advanced.config.round_index,
+        accuracy=accuracy,
+        accuracy_plain=accuracy_plain,
+        dropouts=advanced.dropouts,
+        included=advanced.opened.included,
+        exact=record.exact,
+        saturated=record.saturated,
+        bits=advanced.settings.bits,
+        range=advanced.config.codec.facts.linf_bound,
+        clip=None if clip is None else clip.bound,
+        attempts=record.attempts,
+        monitoring=record.monitoring,
+        uplink_bytes=record.uplink_bytes,
+        downlink_bytes=record.downlink_bytes,
+        model_bytes=record.model_bytes,
+        seconds_crypto=seconds - training,
+        seconds_training=training,
+        seconds_by_site=_by_site(record, advanced.training_seconds),
+    )
 
 
-class _Stopwatch:
-    """Calls ``train`` and adds up the time it takes, so that training inside the protocol is not its cost."""
-
-    def __init__(self, train: Callable[[int, int, State], State]) -> None:
-        self.seconds = 0.0
-        self._train = train
-
-    def __call__(self, site: int, round_index: int, weights: State) -> State:
-        started = perf_counter()
-        try:
-            return self._train(site, round_index, weights)
-        finally:
-            self.seconds += perf_counter() - started
+def _by_site(record: RoundRecord, training: Mapping[int, float]) -> dict[int, float]:
+    """Give each site's seconds of computation in a round, on this machine: training, encoding, protocol."""
+    phases = (*record.client_seconds.values(), training)
+    return {site: sum(phase.get(site, 0.0) for phase in phases) for site in training}

@@ -122,7 +122,7 @@ class MemberRounds:
             protocols.RemoteProtocolError: the server speaks of another model (rule C20).
         """
         entry = self._session(name)
-        contribution = entry.session.prepare(update, weight, metrics)
+        contribution = entry.session.prepare(update, weight, metrics=metrics)
         frames = tuple(entry.session.submit(contribution, model_hash))
         return Parcel(name, entry.client, frames), contribution.saturated
 

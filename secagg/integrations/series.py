@@ -19,7 +19,8 @@ from secagg.config import RoundConfig
 from secagg.errors import RoundRefused, UsageError
 from secagg.integrations.parcel import Mail, Parcel, merge
 from secagg.integrations.proposal import propose
-from secagg.session import Opened, ServerSession
+from secagg.opened import Opened
+from secagg.session import ServerSession
 
 Exchange = Callable[[Mail], Mail]
 """Carries parcels to clients and brings back their answers; whoever does not answer is missing from the result."""

@@ -36,6 +36,10 @@ def show(done: Simulated, console: Console) -> None:
     rows.add_row("open the sum", "", "", "", "", theme.human_seconds(record.server_seconds["open"]))
     console.print(rows)
     _show_bytes(done, record, console)
+    if record.monitoring is not None:
+        console.print(f"monitoring: {record.monitoring.line()}")
+        for warning in record.monitoring.warnings():
+            console.print(f"warning: {warning}", style="bold")
     if record.view is not None:
         show_view(record.view, record.field_bits, console)
     verdict = "equals" if record.exact else "DIFFERS FROM"

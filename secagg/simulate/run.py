@@ -16,10 +16,12 @@ import quant
 from protocols.pairwise import Phase, finder
 from protocols.pairwise.params import NO_ROSTER, Adversary, Protocol
 from secagg.config import RoundConfig
+from secagg.contribution import Contribution
 from secagg.errors import UsageError
 from secagg.inprocess import InProcessRound, Observer, round_phases, simulated_identities
+from secagg.opened import Opened
 from secagg.record import RoundRecord
-from secagg.session import ClientSession, Contribution, Opened
+from secagg.session import ClientSession
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,7 @@ def to_json(done: Simulated) -> dict[str, Any]:
         "seed": simulation.seed,
         "uplink_bytes_per_client": _most(record.uplink_bytes),
         "downlink_bytes_per_client": _most(record.downlink_bytes),
+        "monitoring": None if record.monitoring is None else record.monitoring.to_json(),
         "client_seconds": record.median_client_seconds(),
         "server_seconds": record.server_seconds,
         "peak_rss_bytes": done.peak_rss_bytes,

@@ -47,6 +47,7 @@ class Room:
 NUMERIC = frozenset({"numpy", "quant"})
 CRYPTO = frozenset({"numpy", "cryptography", "msgspec", "protocols"})
 PRODUCT = NUMERIC | CRYPTO | {"typer", "rich", "secagg"}
+SERVER = frozenset({"starlette", "uvicorn", "jinja2", "markupsafe", "prometheus_client"})
 ADAPTERS = frozenset({"secagg.integrations"})
 
 
@@ -57,7 +58,7 @@ def _adapter(name: str, *frameworks: str) -> Room:
 
 
 # What the benchmarks measure against, where it is installed.
-PEERS = frozenset({"flwr", "tenseal", "fedbiomed"})
+PEERS = frozenset({"flwr", "tenseal", "fedbiomed", "opendp"})
 
 # Adapter -> the framework it adapts. An adapter is a module or a folder of this name.
 FRAMEWORKS = {
@@ -77,12 +78,26 @@ ROOMS = {
     "secagg": Room(PRODUCT, never=ADAPTERS),
     "secagg.cli": Room(PRODUCT, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
+    "secagg.attack": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
+    "secagg.attack.inversion": Room(PRODUCT | {"torch"}, never=ADAPTERS, lazily=frozenset({"torch"})),
     "secagg.bench": Room(PRODUCT | {"matplotlib"} | PEERS, never=ADAPTERS, lazily=PEERS),
-    # The two ends of a wire meet on the wire only.
-    "secagg.coordinator": Room(PRODUCT | {"starlette", "uvicorn"}, never=ADAPTERS | {"secagg.site"}),
+    "secagg.plan": Room(PRODUCT | {"optuna"}, never=ADAPTERS, lazily=frozenset({"optuna"})),
+    # Accounts for what others do, and depends on none of them: a site's budget must not hang on a framework.
+    "secagg.privacy": Room(CRYPTO | NUMERIC | {"secagg.privacy", "secagg.errors"}, never=ADAPTERS),
+    "secagg.study": Room(PRODUCT | {"safetensors"}, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
+    # The two ends of a wire meet on the wire only: in what these two rooms say of it.
+    "secagg.transport": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
+    "secagg.coordinator": Room(PRODUCT | SERVER, never=ADAPTERS | {"secagg.site"}),
     "secagg.site": Room(PRODUCT | {"httpx"}, never=ADAPTERS | {"secagg.coordinator"}),
-    # An auditor does not trust the code it audits: of secagg it sees the configuration and its errors only.
-    "secagg.audit": Room(NUMERIC | CRYPTO | {"rich", "secagg.audit", "secagg.config", "secagg.errors"}),
+    # An auditor does not trust the code it audits: of secagg it sees the form of records only, of protocols the
+    # primitives, the parameters and the arithmetic of graphs. It computes the rest itself.
+    "secagg.audit": Room(
+        NUMERIC
+        | {"msgspec", "protocols.primitives", "protocols.suites"}
+        | {"protocols.pairwise.params", "protocols.pairwise.finder"}
+        | {"rich", "typer", "secagg.audit", "secagg.errors", "secagg.theme"}
+        | {"secagg.transcript.records", "secagg.transcript.receipts"}
+    ),
     "secagg.integrations": Room(PRODUCT),
     **{f"secagg.integrations.{name}": _adapter(name, *FRAMEWORKS[name]) for name in FRAMEWORKS},
 }
@@ -92,7 +107,8 @@ ROOMS = {
 # All else draws from a cryptographic stream. These two make inputs, never masks, keys, dither or noise.
 SYNTHETIC_DATA = {
     "secagg.demo": "--seed fixes how the patients are split over the sites and the batches shuffled",
-    "secagg.bench": "made-up share points of a cohort too large to be run",
+    "secagg.bench": "made-up updates, vectors whose mean is estimated, share points of a cohort too large to run",
+    "secagg.attack": "made-up updates of a rehearsal, and the data that an attacker tries to find again",
     "secagg.simulate": "--seed fixes the synthetic vectors and the drop-out schedule",
 }
 MAY_DRAW_FROM_OS = ("protocols.entropy", "quant.streams")

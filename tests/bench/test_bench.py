@@ -11,9 +11,13 @@ from secagg.cli import main
 
 KEYS = {
     "masking": {"case", "gbps", "limit_gbps", "fraction"},
+    "quant": {"scheme", "data", "wire_bits", "clients", "dim", "nmse", "overflows"},
+    "encode": {"case", "dim", "seconds", "peer", "peer_seconds", "ratio"},
     "shamir": {"case", "seconds", "peer", "peer_seconds", "ratio"},
     "scaling": {"case"},
     "memory": {"case", "peak_bytes", "packed_vector_bytes", "packed_vectors"},
+    "mechanism": {"mechanism", "clients", "dim", "epsilon", "bits", "mse", "mse_gaussian"},
+    "noise": {"law", "sigma", "draws_per_second", "peer", "peer_draws_per_second"},
 }
 
 
@@ -40,6 +44,15 @@ def test_a_peer_that_is_missing_is_said_to_be(capsys: pytest.CaptureFixture[str]
     rows = json.loads(capsys.readouterr().out)["rows"]
     peer = next(row for row in rows if row.get("of") == "flwr pseudo_rand_gen")
     assert (peer["ratio"] is None) == ("missing" in peer)
+
+
+def test_the_sampler_that_is_missing_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["bench", "noise", "--quick", "--json"])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["law"] for row in rows} >= {"skellam", "discrete gaussian"}
+    compared = [row for row in rows if row["peer"]]
+    assert all((row["peer_draws_per_second"] is None) == ("missing" in row) for row in compared)
+    assert all(row["draws_per_second"] > 0 and row["fraction"] > 0 for row in compared)
 
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:

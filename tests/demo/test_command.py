@@ -20,11 +20,22 @@ def here(tmp_path, monkeypatch):
 def test_report_and_result_are_written_and_the_next_step_is_named(here, capfd):
     assert main([*QUICK, "--out", "study/one"]) == 0
     out, err = capfd.readouterr()
-    assert sorted(path.name for path in (here / "study/one").iterdir()) == ["report.html", "result.json"]
+    assert sorted(path.name for path in (here / "study/one").iterdir()) == [
+        "report.html",
+        "result.json",
+        "transcript.jsonl",
+    ]
     assert json.loads((here / "study/one/result.json").read_text())["exact"] is True
     assert "next: open study/one/report.html" in out
     assert "round 2 of 2" in err
     assert "\x1b" not in out + err
+
+
+def test_an_auditor_checks_the_study_with_no_more_arguments(here, capfd):
+    assert main([*QUICK, "--out", "run"]) == 0
+    assert "secagg audit run/transcript.jsonl" in capfd.readouterr().out
+    assert main(["audit", "run/transcript.jsonl"]) == 0
+    assert "no claim is broken" in capfd.readouterr().out
 
 
 def test_json_prints_one_object_and_nothing_else(here, capfd):
@@ -54,6 +65,12 @@ REFUSED = [
     (["--out", "taken"], "cannot write to 'taken'"),
     (["--out", "taken/below"], "cannot write to 'taken/below'"),
     (["--quick", "--rounds", "4"], "give one of them"),
+    (["--scheme", "qsgd"], "qsgd cannot be summed"),
+    (["--scheme", "topk"], "SharedRandomK"),
+    (["--scenario", "factory"], "hospitals, smart-home, vehicles"),
+    (["--adaptive-clip", "1.5"], "between 0 and 1"),
+    (["--downlink-bits", "64"], "1 to 24"),
+    (["--sweep", "weather"], "bits, skew, sites, mixed"),
 ]
 
 

@@ -1,10 +1,11 @@
 import json
 
 from secagg.demo import to_json
+from secagg.demo.config import PHASES
 
 CONTRACT = {
     *("dataset", "sites", "rounds", "accuracy", "accuracy_plain_fedavg", "bits", "uplink_bytes_per_site_round"),
-    *("uplink_bytes_float32", "dropouts", "epsilon", "delta", "unit", "seconds"),
+    *("downlink_bytes_per_site_round", "uplink_bytes_float32", "dropouts", "epsilon", "delta", "unit", "seconds"),
 }
 
 
@@ -30,4 +31,4 @@ def test_no_site_ever_sent_more_than_the_headline(result):
         sum(outcome.uplink_of(site).values()) for outcome in result.rounds for site in range(1, result.config.sites + 1)
     ]
     assert max(sent) == result.uplink_bytes == sum(result.uplink_by_phase.values())
-    assert set(result.uplink_by_phase) == {"advertise-keys", "share-keys", "masked-input", "unmasking"}
+    assert set(result.uplink_by_phase) == set(PHASES)

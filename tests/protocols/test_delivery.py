@@ -8,13 +8,13 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from protocols import CodecError, ProtocolError, RemoteProtocolError
+from protocols import CodecError, LocalProtocolError, ProtocolError, RemoteProtocolError
 from protocols.pairwise import Phase, Rule, VectorSpec, states
 from protocols.pairwise import messages as m
 from protocols.wire import WireRule
-from tests.support.adversary import Attacker
-from tests.support.cohort import ACTIVE, CURIOUS, VARIANTS, Variant, make_cohort
-from tests.support.network import Delivery, Network, read_frame
+from secagg.attack.adversary import Attacker
+from secagg.attack.network import Delivery, Network, read_frame
+from tests.support.cohort import ACTIVE, CURIOUS, MODEL, VARIANTS, Variant, make_cohort
 
 
 @pytest.mark.parametrize("variant", [CURIOUS, ACTIVE], ids=str)
@@ -184,11 +184,14 @@ def test_shares_of_another_round_are_refused_in_any_context() -> None:
     relayed = (*then.relay(1, [2]), *now.relay(1, [3, 4]))
     with pytest.raises(RemoteProtocolError) as refusal:
         now.send_shares(1, relayed=relayed)
-    assert refusal.value.rule is Rule.SHARE_AUTHENTIC
+    assert refusal.value.rule is Rule.SHARE_AS_PUBLISHED
 
 
 def test_shares_for_another_holder_are_refused() -> None:
-    """Mix-up: what 2 sealed for 3 goes to 1, under 2's entry for 3 or for 1."""
+    """Mix-up: what 2 sealed for 3 goes to 1, under 2's entry for 3 or for 1.
+
+    In an active round the signature tells; the vectors of C18 have the same in a curious one, where the seal does.
+    """
     _, now = stale({"round_index": 1})
     for_one, for_three = now.relay(1, [2])[0], now.relay(3, [2])[0]
     entries = {entry.dealer: entry for entry in now.relay(1, [2, 3, 4])}
@@ -204,7 +207,7 @@ def test_shares_for_another_holder_are_refused() -> None:
     for wrong in (for_three, mixed):
         with pytest.raises(RemoteProtocolError) as refusal:
             now.send_shares(1, relayed=(wrong, entries[3], entries[4]))
-        assert refusal.value.rule is Rule.SHARE_AUTHENTIC
+        assert refusal.value.rule is Rule.SHARE_AS_PUBLISHED
 
 
 def test_signatures_on_survivors_of_another_round_are_refused() -> None:
@@ -236,3 +239,33 @@ def test_sizes_tell_nothing_of_the_input(variant: Variant, rng: np.random.Genera
         network.run()
         sizes.add(tuple(sorted((d.client, d.phase.value, d.upward, len(d.frame)) for d in network.transcript)))
     assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("end", ["advance", "abort"])
+def test_shares_that_were_erased_are_not_sent_again(end: str) -> None:
+    """Requests are made as they are sent: one that is to be sent after its phase is refused, not a stray error."""
+    network = Network(make_cohort(CURIOUS)).until(Phase.SHARE_KEYS)
+    requests = network.server.advance()
+    first = list(requests)
+    assert list(requests) == first
+    for client, request in first:
+        for answer in network._answer(client, request):
+            network.server.receive(client, answer)
+    if end == "abort":
+        network.server.abort("enough")
+    else:
+        network.server.advance()
+    with pytest.raises(LocalProtocolError, match="erased"):
+        list(requests)
+
+
+@pytest.mark.parametrize("found", [[0, 0, 0, 0], None, np.zeros(4), np.zeros((4, 1), np.uint64)], ids=repr)
+def test_a_source_of_something_else_than_a_vector_is_refused(found: object) -> None:
+    """What a function gives is only seen when it is masked; the machine stays where it was."""
+    cohort = make_cohort(CURIOUS)
+    network = Network(cohort).until(Phase.SHARE_KEYS)
+    machine = network.clients[1]
+    machine.receive(dict(network.server.advance())[1])
+    with pytest.raises(LocalProtocolError, match="takes 4 values of uint64 next"):
+        list(machine.submit({"x": lambda low, high: found}, MODEL))  # type: ignore[dict-item,return-value]
+    assert len(list(machine.submit(cohort.inputs[1], MODEL))) == 1

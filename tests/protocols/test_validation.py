@@ -20,7 +20,7 @@ from tests.support.edges_of_rounds import DIRECTORY, ROUND
 pytestmark = pytest.mark.fast
 
 CASES: list[Case] = [*ROUND, *DIRECTORY, *SHARES, *SURVIVORS, *ANSWERS]
-LEDGER_RULES = {"C30", "C31", "C32", "C33"}
+LEDGER_RULES = {"C30", "C31", "C32", "C33", "C34"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}-{case.check.__name__}")
@@ -37,14 +37,14 @@ def test_just_not_good_enough(case: Case, about: str) -> None:
         case.check(*case.bad[about])
     assert refusal.value.rule is Rule(case.rule)
     if case.culprit is not None:
-        assert refusal.value.culprit == case.culprit
+        assert refusal.value.culprit == (case.culprit or None)
 
 
 def test_every_rule_is_here() -> None:
     assert {case.rule for case in CASES} | LEDGER_RULES == {rule.value for rule in Rule}
 
 
-# -- what a client remembers (C30 to C33) ------------------------------------------------------------------------------
+# -- what a client remembers (C30 to C34) ------------------------------------------------------------------------------
 
 POLICY = LocalPolicy(max_attempts=3, min_cohort_difference=3)
 PARAMS = PLAIN.params
@@ -68,13 +68,29 @@ def test_c30_attempts_are_counted_whatever_number_the_server_gives_them() -> Non
     ledger.begin(memory, instead(PARAMS, study="another"), POLICY, "")
 
 
+def test_c34_one_session_for_one_attempt() -> None:
+    memory = MemoryLedger()
+    ledger.join(memory, PARAMS, SESSION, "")
+    ledger.join(memory, PARAMS, SESSION, "")
+    refused(Rule.ONE_SESSION, ledger.join, memory, PARAMS, bytes(32), "")
+    ledger.join(memory, instead(PARAMS, attempt=1), bytes(32), "")
+    ledger.join(memory, instead(PARAMS, round_index=1), bytes(32), "")
+    ledger.join(memory, instead(PARAMS, study="another"), bytes(32), "")
+
+
 def test_c31_one_input_for_one_round_and_model() -> None:
     memory = MemoryLedger()
     ledger.contribute(memory, PARAMS, SESSION, MODEL, "")
     refused(Rule.ONE_CONTRIBUTION, ledger.contribute, memory, instead(PARAMS, attempt=1), bytes(32), MODEL, "")
-    ledger.contribute(memory, PARAMS, SESSION, OTHER_MODEL, "")
-    ledger.contribute(memory, instead(PARAMS, round_index=1), SESSION, MODEL, "")
-    ledger.contribute(memory, instead(PARAMS, study="another"), SESSION, MODEL, "")
+    ledger.contribute(memory, PARAMS, bytes([1]) * 32, OTHER_MODEL, "")
+    ledger.contribute(memory, instead(PARAMS, round_index=1), bytes([2]) * 32, MODEL, "")
+    ledger.contribute(memory, instead(PARAMS, study="another"), bytes([3]) * 32, MODEL, "")
+
+
+def test_c31_one_input_for_one_session() -> None:
+    memory = MemoryLedger()
+    ledger.contribute(memory, PARAMS, SESSION, MODEL, "")
+    refused(Rule.ONE_CONTRIBUTION, ledger.contribute, memory, PARAMS, SESSION, OTHER_MODEL, "")
 
 
 def test_c32_one_answer_for_one_session() -> None:
@@ -84,6 +100,17 @@ def test_c32_one_answer_for_one_session() -> None:
     ledger.answer(memory, PARAMS, POLICY, *about, (1, 2, 3, 4))
     refused(Rule.ONE_ANSWER, ledger.answer, memory, PARAMS, POLICY, *about, (1, 2, 3, 5))
     refused(Rule.ONE_ANSWER, ledger.answer, memory, PARAMS, POLICY, SESSION, OTHER_MODEL, "", (5, 6, 7, 8))
+
+
+def test_c32_one_signature_for_one_session() -> None:
+    memory = MemoryLedger()
+    about = (SESSION, MODEL, "")
+    ledger.sign(memory, PARAMS, *about, (1, 2, 3, 4))
+    ledger.sign(memory, PARAMS, *about, (1, 2, 3, 4))
+    refused(Rule.ONE_ANSWER, ledger.sign, memory, PARAMS, *about, (1, 2, 3))
+    refused(Rule.ONE_ANSWER, ledger.sign, memory, PARAMS, SESSION, OTHER_MODEL, "", (5, 6, 7, 8))
+    ledger.sign(memory, PARAMS, bytes([1]) * 32, MODEL, "", (1, 2, 3))
+    ledger.answer(memory, PARAMS, POLICY, *about, (1, 2, 3, 4))
 
 
 def test_c33_the_same_query_over_cohorts_that_are_far_apart_or_equal() -> None:

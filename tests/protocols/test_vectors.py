@@ -79,7 +79,7 @@ def test_every_negative_vector_has_one_refusal_of_the_rule_in_its_name() -> None
 
 def test_what_was_refused_is_accepted_once_it_is_honest() -> None:
     """So the bad frame had that one failure. A start, a memory or a dishonest dealer leaves nothing to go on with."""
-    final = {"params", "S10", "C31", "C32", "C33", *(f"C{number}" for number in (*range(1, 10), 30))}
+    final = {"params", "S10", "C31", "C32", "C33", "C34", *(f"C{number}" for number in (*range(1, 10), 30))}
     for path in NEGATIVE:
         operations = doc.load(path)["operations"]
         ends_in_refusal = operations[-1]["outcome"] != "ok"
@@ -205,7 +205,7 @@ def test_a_changed_vector_fails(change: Callable[[doc.Document], None], implemen
 
 @pytest.mark.parametrize("change", [{"refused": "C17"}, {"culprit": 5}])
 def test_a_negative_vector_with_another_outcome_fails(change: dict[str, Any]) -> None:
-    document = doc.load(doc.HERE / "negative" / "bad_C19_seed_hash.json")
+    document = doc.load(doc.HERE / "negative" / "bad_C19_mask_key_share.json")
     refused = next(op for op in document["operations"] if op["outcome"] != "ok")
     refused["outcome"] |= change
     with pytest.raises(Mismatch, match=r"found .*'C19', 'culprit': 3"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from quant import from_config
+from quant.chain import CLIPS, GRIDS, TRANSFORMS
 from tests.quant.generate_vectors import CASES, DIM, FOLDER, Shake, ShakePublic, documents
 
 VECTORS = [
@@ -36,6 +37,10 @@ def test_replay(vector):
 def test_at_least_five_vectors_of_every_kind():
     assert {path.stem for path in FOLDER.glob("*.json")} == set(CASES)
     assert all(len(configs) >= 5 for configs in CASES.values())
+    codecs = [from_config(config, DIM) for configs in CASES.values() for config in configs]
+    used = [type(stage) for codec in codecs for stage in (*codec.clips, *codec.transforms, codec.grid)]
+    kinds = (*CLIPS, *TRANSFORMS, *GRIDS)
+    assert {kind.__name__: used.count(kind) for kind in kinds if used.count(kind) < 5} == {}
 
 
 def test_the_generator_writes_the_same_integers():

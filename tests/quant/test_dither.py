@@ -150,4 +150,4 @@ def test_short_coins_are_unbiased_over_a_million_draws(value):
     up = value % 1
     z = (int(q.sum()) - 4 * draws - draws * value) / math.sqrt(draws * up * (1 - up))
     assert abs(z) < 4.9
-    assert grid.max_bias <= 2.0**-17 * grid.step + 2.0**-49 * 8
+    assert grid.max_bias <= 2.0**-17 * grid.step + 2.0**-22 * grid.bound

@@ -8,33 +8,40 @@ from quant.capacity import max_levels
 from quant.errors import CapacityError, ConfigurationError
 from quant.planning import Updates, minimum, plan
 from quant.prediction import overload_error, predict
+from secagg.bench.distortion import CLIENTS, DIM, REPEATS, measure, measure_eden, sample
 from tests.quant.conftest import InsecurePublic
-from tests.quant.measuring import CLIENTS, DIM, KINDS, eden_nmse, nmse, sample
+
+KINDS = ("lognormal", "identical")
+
+
+def nmse(config, kind, repeats=REPEATS):
+    return measure(from_config(config, DIM), kind, repeats)
 
 
 @pytest.mark.parametrize(("kind", "target"), [("lognormal", 0.00065), ("identical", 0.0010)])
 def test_eight_wire_bits_reach_the_target_of_issue_4(kind, target):
     best = plan(CLIENTS, Updates.sampled(sample(kind)), width=8).best
     assert (best.levels, best.rounding, best.rotation) == (26, "dither", True)
-    error, standard_error, saturated, wrapped = nmse(best.config(), kind)
-    assert error <= target
-    assert wrapped == 0
-    assert saturated == pytest.approx(best.saturated, rel=0.3)
-    assert error == pytest.approx(best.error, abs=4 * standard_error + 0.05 * best.error)
+    found = nmse(best.config(), kind)
+    assert found.nmse <= target
+    assert found.overflows == 0
+    assert found.packed_bytes == DIM
+    assert found.saturated == pytest.approx(best.saturated, rel=0.3)
+    assert found.nmse == pytest.approx(best.error, abs=4 * found.standard_error + 0.05 * best.error)
 
 
 def test_eden_at_four_bits_is_no_better():
-    assert eden_nmse(4, "lognormal", repeats=4) > 0.0009
+    assert measure_eden(4, "lognormal", repeats=4) > 0.0009
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("width", [4, 6, 8, 10])
 def test_the_planner_is_within_five_percent_of_every_fixed_setting(kind, width):
     check_against_fixed_settings(kind, width, sigmas=(1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0), repeats=6)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("width", range(4, 13))
 def test_the_planner_is_within_five_percent_of_a_fine_search(kind, width):
     check_against_fixed_settings(kind, width, sigmas=np.arange(0.8, 5.2, 0.2).tolist(), repeats=40)
@@ -43,14 +50,13 @@ def test_the_planner_is_within_five_percent_of_a_fine_search(kind, width):
 def check_against_fixed_settings(kind, width, sigmas, repeats):
     known = Updates.sampled(sample(kind))
     best = plan(CLIENTS, known, width=width).best
-    ours, noise, _, _ = nmse(best.config(), kind, repeats)
+    ours = nmse(best.config(), kind, repeats)
     deviation = known.norm / math.sqrt(DIM)
     for k in sigmas:
         for rounding in ("dither", "stochastic", "nearest"):
             for rotation in (False, True):
                 fixed = {"levels": best.levels, "range": k * deviation, "rounding": rounding, "rotation": rotation}
-                error = nmse(fixed, kind, repeats)[0]
-                assert ours <= 1.05 * error + 2 * noise, fixed
+                assert ours.nmse <= 1.05 * nmse(fixed, kind, repeats).nmse + 2 * ours.standard_error, fixed
 
 
 def test_predictions_are_what_normal_values_do():
@@ -113,7 +119,7 @@ def test_thinned_predictions_are_measured():
     known = Updates.sampled(sample("identical"))
     best = plan(CLIENTS, known, wire_bytes=2048, sparse=True).alternatives
     thin = next(s for s in best if s.kept is not None and s.rounding == "dither" and s.width == 8)
-    error = nmse(thin.config(), "identical", 20)[0]
+    error = nmse(thin.config(), "identical", 20).nmse
     assert error == pytest.approx(thin.error, rel=0.1)
 
 
@@ -136,7 +142,7 @@ def test_unrotated_predictions_are_measured():
     known = Updates.sampled(sample("lognormal"))
     for setting in plan(CLIENTS, known, width=8).alternatives:
         if not setting.rotation and setting.rounding != "nearest":
-            measured = nmse(setting.config(), "lognormal", 12)[0]
+            measured = nmse(setting.config(), "lognormal", 12).nmse
             assert 0.5 * setting.error <= measured <= 1.1 * setting.error  # saturation is bounded, not predicted
 
 

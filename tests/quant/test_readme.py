@@ -10,7 +10,7 @@ import pytest
 import quant
 
 README = Path(quant.__file__).parent / "README.md"
-MODULES = ["quant", *(f"quant.{found.name}" for found in pkgutil.iter_modules(quant.__path__))]
+MODULES = ["quant", *(found.name for found in pkgutil.walk_packages(quant.__path__, "quant."))]
 
 
 def test_readme_runs():
@@ -26,5 +26,6 @@ def test_docstrings_run(name):
 
 def test_reading_order_names_every_module():
     text = README.read_text(encoding="utf-8")
-    missing = [name for name in MODULES[1:] if f"`{name.removeprefix('quant.')}.py`" not in text]
+    paths = [name.removeprefix("quant.").replace(".", "/") for name in MODULES[1:]]
+    missing = [path for path in paths if not any(f"`{path}{end}`" in text for end in (".py", "/"))]
     assert not missing

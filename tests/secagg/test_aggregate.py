@@ -142,11 +142,6 @@ def test_schemes_with_public_randomness_through_the_protocol(
     assert float(np.mean((result.value - expected) ** 2)) < 1e-6
 
 
-def test_a_part_of_the_joint_seed_that_is_missing_ends_the_round(updates: dict[int, np.ndarray]) -> None:
-    with pytest.raises(secagg.RoundRefused):
-        secagg.aggregate(updates, quantization={"bits": 8, "rounding": "dither"}, dropouts={2: "share-keys"})
-
-
 # -- bad input -----------------------------------------------------------------------------------------------------
 
 

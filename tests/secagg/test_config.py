@@ -16,14 +16,15 @@ pytestmark = pytest.mark.fast
 
 def test_field_width_holds_the_sum(config: RoundConfig) -> None:
     assert config.lanes.width == quant.field_width(4096, 5) == 15
-    (update,) = config.params.vectors
+    update, monitor = config.params.vectors
+    assert (monitor.name, monitor.length) == ("monitor", 3)
     assert update.length == config.lanes.lanes
     assert update.bits == config.lanes.lane_bits
 
 
 def test_weight_vector_holds_the_sum_of_the_largest_weights(config: RoundConfig) -> None:
     weighted = replace(config, max_weight=1000)
-    assert [vector.name for vector in weighted.params.vectors] == ["update", "weight"]
+    assert [vector.name for vector in weighted.params.vectors] == ["update", "weight", "monitor"]
     assert weighted.params.vectors[1].modulus > 5 * 1000
 
 
@@ -37,6 +38,11 @@ def test_weight_vector_holds_the_sum_of_the_largest_weights(config: RoundConfig)
         {"max_weight": 10},
         {"layout": quant.Layout.of(np.zeros(33, dtype=np.float32))},
         {"layout": quant.Layout.of({"a": np.zeros(33)})},
+        {"monitor": False},
+        {"error_feedback": True},
+        {"downlink_bits": 8},
+        {"adaptive_clip": quant.AdaptiveClip(1.0)},
+        {"adaptive_clip": quant.AdaptiveClip(1.0, quantile=0.9)},
     ],
     ids=lambda change: str(next(iter(change.items()))),
 )
@@ -62,6 +68,18 @@ def test_clients_in_any_order_are_the_same_round(config: RoundConfig) -> None:
         ({"quantization": {"bitz": 8}}, quant.QuantError, "bits"),
         ({"protocol": "secagg+", "threshold": 4}, UsageError, "leave it out"),
         ({"adversary": "active"}, ParameterError, "roster"),
+        ({"quantization": {"scheme": "qsgd"}}, quant.QuantError, "norm.*public range"),
+        ({"quantization": {"scheme": "top-k"}}, quant.QuantError, "SharedRandomK"),
+        ({"quantization": {"scheme": "bitsandbytes"}}, quant.QuantError, "codebook"),
+        ({"quantization": {"scheme": "DRIVE"}}, quant.QuantError, "UniformGrid"),
+        ({"quantization": {"scheme": "huffman"}}, quant.QuantError, "do not compress"),
+        ({"downlink_bits": 25}, UsageError, "1 to 24"),
+        ({"devices": {9: 1}}, UsageError, "not invited"),
+        ({"devices": {1: 1, 2: 1, 3: 1}}, quant.QuantError, "do not nest"),
+        ({"quantization": {"levels": 257}, "devices": {1: 1, 2: 1}}, quant.QuantError, "only"),
+        ({"quantization": {"levels": 257}, "devices": {1: 1, 2: 1, 3: 1}}, quant.QuantError, "only 2 devices"),
+        ({"error_feedback": True, "quantization": {"random_k": 5}}, quant.QuantError, "amplifies"),
+        ({"adaptive_clip": quant.AdaptiveClip(1.0), "quantization": {"clip": 1.0}}, UsageError, "leave clip out"),
     ],
     ids=str,
 )

@@ -31,6 +31,16 @@ def to_input(config: RoundConfig, model: bytes = MODEL) -> tuple[ServerSession, 
     return server, clients
 
 
+def test_the_clip_bounds_one_example_whatever_the_weight(config: RoundConfig) -> None:
+    """A site of weight 1 among weights up to 50 moves the sum by a fiftieth of the clip, however large its update."""
+    clipped = replace(config, max_weight=50, quantization={"bits": 16, "range": 1.0, "clip": 1.0})
+    _, clients = to_input(clipped)
+    codec = clipped.codec
+    sent = clients[1].prepare(np.full(33, 1e6), weight=1)
+    norm = np.linalg.norm(codec.decode(sent.integers, 1))
+    assert norm < 1 / 50 + codec.facts.step * np.sqrt(33)
+
+
 def test_weighted_round(config: RoundConfig, updates: dict[int, np.ndarray]) -> None:
     weighted = replace(config, max_weight=50)
     server, clients = to_input(weighted)
@@ -116,3 +126,38 @@ def test_rounding_is_fresh_every_time(config: RoundConfig, updates: dict[int, np
     first, second = session.prepare(updates[1]).integers, session.prepare(updates[1]).integers
     assert (first != second).any()
     assert np.abs(first - second).max() <= 1
+
+
+def test_counters_are_summed_exactly_beside_the_update(config: RoundConfig, updates: dict[int, np.ndarray]) -> None:
+    server, clients = to_input(replace(config, counters=("right", "seen")))
+    for client, session in clients.items():
+        counted = session.prepare(updates[client], counters={"right": client, "seen": 1 << 40})
+        for frame in session.submit(counted, MODEL):
+            server.receive(client, frame)
+    for client, request in server.advance():
+        for frame in clients[client].receive(request):
+            server.receive(client, frame)
+    server.advance()
+    assert server.result().counters == {"right": 15, "seen": 5 << 40}
+
+
+@pytest.mark.parametrize("counters", [None, {"right": 1}, {"right": 1, "seen": -1}, {"right": 1, "seen": 2.0}])
+def test_unusable_counters(config: RoundConfig, updates: dict[int, np.ndarray], counters: dict[str, int]) -> None:
+    _, clients = to_input(replace(config, counters=("right", "seen")))
+    with pytest.raises(UsageError, match=r"this round counts|whole number"):
+        clients[1].prepare(updates[1], counters=counters)
+
+
+def test_a_restored_session_goes_on(config: RoundConfig, updates: dict[int, np.ndarray]) -> None:
+    server, clients = to_input(config)
+    for client in clients:
+        clients[client] = ClientSession.restore(config, client, clients[client].snapshot())
+        for frame in clients[client].submit(updates[client], MODEL):
+            server.receive(client, frame)
+    for client, request in server.advance():
+        clients[client] = ClientSession.restore(config, client, clients[client].snapshot())
+        for frame in clients[client].receive(request):
+            server.receive(client, frame)
+        assert clients[client].over
+    server.advance()
+    np.testing.assert_allclose(server.result().mean, np.mean(list(updates.values()), axis=0), atol=0.01)

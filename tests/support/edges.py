@@ -19,6 +19,10 @@ MEMBERS = SIGNED.policy
 """The policy that knows the roster of ``SIGNED``."""
 
 
+NOBODY = 0
+"""In place of a culprit: the refusal must name nobody, since whoever passed something on could have made it."""
+
+
 @dataclass(frozen=True)
 class Case:
     """Calls of one check.
@@ -28,7 +32,7 @@ class Case:
         check: the function.
         good: arguments that pass.
         bad: arguments that do not, by what is wrong with them.
-        culprit: who must be named, if anybody.
+        culprit: who must be named; ``NOBODY`` if nobody may be; ``None`` if it does not matter.
     """
 
     rule: str

@@ -14,7 +14,7 @@ from protocols.pairwise.graph import GraphSpec
 from protocols.primitives import bitpack
 from protocols.suites import CLASSICAL
 from tests.support.cohort import MODEL, OTHER_MODEL, SPARSE_ACTIVE, Cohort, Variant, make_cohort
-from tests.support.edges import MEMBERS, PLAIN, SESSION, SIGNED, SPARSE, Case, instead, sign
+from tests.support.edges import MEMBERS, NOBODY, PLAIN, SESSION, SIGNED, SPARSE, Case, instead, sign
 
 # -- shares (C15 to C20, S5) -------------------------------------------------------------------------------------------
 
@@ -30,8 +30,12 @@ def relayed(*, session: bytes = SESSION, signer: int = 2, **changes: Any) -> m.R
     return instead(entry, **changes)
 
 
-def published(entry: m.RelayedShares, pair: m.SharePair = PAIR, session: bytes = SESSION) -> tuple[Any, ...]:
-    return (SIGNED.params, MEMBERS, session, entry, pair)
+def passed_on(entry: m.RelayedShares) -> tuple[Any, ...]:
+    return (SIGNED.params, MEMBERS, SESSION, entry, 1)
+
+
+def published(pair: m.SharePair = PAIR, **changes: Any) -> tuple[Any, ...]:
+    return (SIGNED.params, SESSION, relayed(**changes), pair)
 
 
 def dealt(*holders: int, **changes: Any) -> tuple[Any, ...]:
@@ -84,25 +88,47 @@ SHARES = [
     Case(
         "C18",
         check.check_share_pair,
-        (PAIR, 2, 1),
-        {"unopened": (None, 2, 1), "of another dealer": (PAIR, 3, 1), "for another holder": (PAIR, 2, 3)},
+        (PLAIN.params, PAIR, 2, 1),
+        {
+            "unopened": (PLAIN.params, None, 2, 1),
+            "of another dealer": (PLAIN.params, PAIR, 3, 1),
+            "for another holder": (PLAIN.params, PAIR, 2, 3),
+        },
+        culprit=NOBODY,
+    ),
+    Case(
+        "C18",
+        check.check_share_pair,
+        (SIGNED.params, PAIR, 2, 1),
+        {"unopened, but signed": (SIGNED.params, None, 2, 1), "for another holder": (SIGNED.params, PAIR, 2, 3)},
+        culprit=2,
     ),
     Case(
         "C19",
         check.check_published_share,
-        published(relayed()),
+        published(),
         {
-            "another self-mask share": published(relayed(), instead(PAIR, self_mask_share=b"\2" * 33)),
-            "another mask-key share": published(relayed(), instead(PAIR, mask_key_share=b"\2" * 33)),
-            "shares exchanged": published(relayed(), m.SharePair(2, 1, PAIR.mask_key_share, PAIR.self_mask_share)),
-            "another hash of the seed": published(relayed(self_mask_hash=bytes(32))),
-            "another sealed pair": published(relayed(sealed=b"Sealed")),
-            "another session": published(relayed(session=bytes(32))),
-            "unsigned": published(relayed(signature=b"")),
-            "signed by another": published(relayed(signer=3)),
-            "signed unasked": (PLAIN.params, PLAIN.policy, SESSION, relayed(), PAIR),
+            "another self-mask share": published(instead(PAIR, self_mask_share=b"\2" * 33)),
+            "another mask-key share": published(instead(PAIR, mask_key_share=b"\2" * 33)),
+            "shares exchanged": published(m.SharePair(2, 1, PAIR.mask_key_share, PAIR.self_mask_share)),
+            "another hash": published(mask_key_share_hash=bytes(32)),
         },
         culprit=2,
+    ),
+    Case(
+        "C19",
+        check.check_share_signed,
+        passed_on(relayed()),
+        {
+            "another hash of a share": passed_on(relayed(self_mask_share_hash=bytes(32))),
+            "another hash of the seed": passed_on(relayed(self_mask_hash=bytes(32))),
+            "another sealed pair": passed_on(relayed(sealed=b"Sealed")),
+            "another session": passed_on(relayed(session=bytes(32))),
+            "unsigned": passed_on(relayed(signature=b"")),
+            "signed by another": passed_on(relayed(signer=3)),
+            "signed unasked": (PLAIN.params, PLAIN.policy, SESSION, relayed(), 1),
+        },
+        culprit=NOBODY,
     ),
     Case("C20", check.check_model, (MODEL, MODEL), {"another": (OTHER_MODEL, MODEL)}),
     Case(

@@ -9,7 +9,20 @@ from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.suites import CLASSICAL
 from tests.support.cohort import ACTIVE, JOINT, SPARSE_ACTIVE, SPARSE_CURIOUS, make_cohort
-from tests.support.edges import MEMBERS, PLAIN, SESSION, SIGNED, SPARSE, Case, instead, keys, round_of, sent_keys, sign
+from tests.support.edges import (
+    MEMBERS,
+    NOBODY,
+    PLAIN,
+    SESSION,
+    SIGNED,
+    SPARSE,
+    Case,
+    instead,
+    keys,
+    round_of,
+    sent_keys,
+    sign,
+)
 from tests.support.scenarios import BROKEN_SUITE
 
 # -- the round (C1 to C9, C30) -----------------------------------------------------------------------------------------
@@ -205,6 +218,7 @@ DIRECTORY = [
             "no roster": (SIGNED.params, LocalPolicy(), ENTRIES, 1),
             "unwanted": (PLAIN.params, PLAIN.policy, ENTRIES, 1),
         },
+        culprit=NOBODY,
     ),
     Case(
         "C27",
@@ -233,6 +247,7 @@ DIRECTORY = [
             "another's": (SPARSE.params, COMMITTED, (*PARTS[:2], m.RevealedPart(3, PARTS[1].part))),
             "unasked": (SPARSE.params, {}, PARTS),
         },
+        culprit=NOBODY,
     ),
     Case(
         "S11",

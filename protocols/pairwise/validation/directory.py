@@ -49,16 +49,15 @@ def check_directory_keys(params: RoundParams, directory: Sequence[AdvertisedKeys
 def check_directory_signatures(
     params: RoundParams, policy: LocalPolicy, directory: Iterable[AdvertisedKeys], client: int
 ) -> None:
-    """C14: with a roster every other entry is signed by its member; without one there are no signatures."""
+    """C14: with a roster every other entry is signed by its member; without one there are no signatures.
+
+    Nobody is named: an entry that its member did not sign is not held against that member.
+    """
     for entry in directory:
         if entry.client != client:
             keys = AdvertiseKeys(entry.enc_key, entry.mask_key, entry.commitment, entry.signature)
             if not advertised_keys_signed(params, policy.roster, entry.client, keys):
-                refuse(
-                    Rule.DIRECTORY_SIGNED,
-                    f"the keys of client {entry.client} are not signed by it",
-                    entry.client,
-                )
+                refuse(Rule.DIRECTORY_SIGNED, f"the keys said to come from client {entry.client} are not signed by it")
 
 
 def advertised_keys_signed(params: RoundParams, roster: Roster | None, client: int, keys: AdvertiseKeys) -> bool:
@@ -115,15 +114,17 @@ def part_commitment(params: RoundParams, client: int, part: bytes) -> bytes:
 
 
 def check_parts(params: RoundParams, commitments: Mapping[int, bytes], parts: Sequence[RevealedPart]) -> None:
-    """C28: everybody in the directory revealed exactly the part it had committed to."""
+    """C28: everybody in the directory revealed exactly the part it had committed to.
+
+    Nobody is named: parts are not signed, and the server has checked them by rule S11 if it is honest.
+    """
     if [entry.client for entry in parts] != list(commitments):
         refuse(Rule.RANDOMNESS_AS_COMMITTED, "parts of the joint seed are missing, repeated or invented")
     for entry in parts:
         if part_commitment(params, entry.client, entry.part) != commitments[entry.client]:
             refuse(
                 Rule.RANDOMNESS_AS_COMMITTED,
-                f"client {entry.client} revealed another part of the joint seed than it had committed to",
-                entry.client,
+                f"the part said to come from client {entry.client} is not the one that it had committed to",
             )
 
 

@@ -34,28 +34,38 @@ def check_relayed(params: RoundParams, client: int, relayed: Sequence[RelayedSha
         )
 
 
-def check_share_pair(pair: SharePair | None, dealer: int, holder: int) -> SharePair:
-    """C18: the sealed pair opened under the key and associated data of this direction, and names both ends."""
+def check_share_signed(
+    params: RoundParams, policy: LocalPolicy, session: bytes, entry: RelayedShares, holder: int
+) -> None:
+    """C19: with a roster, the dealer signed what was passed on; without one there is no signature.
+
+    Checked first: only what carries the dealer's own signature is held against it. Without, nobody can be named.
+    """
+    hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
+    statement = dealt_statement(session, entry.dealer, holder, entry.self_mask_hash, hashes, entry.offers, entry.sealed)
+    if not signed(params, policy.roster, entry.dealer, entry.signature, "share-keys", statement):
+        refuse(Rule.SHARE_AS_PUBLISHED, f"the shares said to come from client {entry.dealer} are not signed by it")
+
+
+def check_share_pair(params: RoundParams, pair: SharePair | None, dealer: int, holder: int) -> SharePair:
+    """C18: the sealed pair opened under the key and associated data of this direction, and names both ends.
+
+    With a roster the dealer signed the sealed bytes, and is named; without one they may come from anybody.
+    """
     if pair is None or (pair.dealer, pair.holder) != (dealer, holder):
         refuse(
             Rule.SHARE_AUTHENTIC,
             f"the shares said to come from client {dealer} are not from it to this client",
+            dealer if params.adversary == "active" else None,
         )
     return pair
 
 
-def check_published_share(
-    params: RoundParams, policy: LocalPolicy, session: bytes, entry: RelayedShares, pair: SharePair
-) -> None:
-    """C19: each share is the one whose hash the dealer published (and, with a roster, signed)."""
+def check_published_share(params: RoundParams, session: bytes, entry: RelayedShares, pair: SharePair) -> None:
+    """C19: each share is the one whose hash the dealer published."""
     hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
     if hashes != share_hashes(params.cipher_suite, session, pair):
         refuse(Rule.SHARE_AS_PUBLISHED, f"client {pair.dealer} dealt other shares than it published", pair.dealer)
-    statement = dealt_statement(
-        session, pair.dealer, pair.holder, entry.self_mask_hash, hashes, entry.offers, entry.sealed
-    )
-    if not signed(params, policy.roster, pair.dealer, entry.signature, "share-keys", statement):
-        refuse(Rule.SHARE_AS_PUBLISHED, f"the shares of client {pair.dealer} are not signed by it", pair.dealer)
 
 
 def share_hash(cipher: Suite, session: bytes, kind: str, dealer: int, holder: int, share: bytes) -> bytes:

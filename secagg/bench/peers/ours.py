@@ -9,8 +9,9 @@ import quant
 from secagg.bench.measure import Effort, Row
 from secagg.bench.peers.inputs import Inputs
 from secagg.config import RoundConfig
+from secagg.contribution import Contribution
 from secagg.inprocess import InProcessRound
-from secagg.session import ClientSession, Contribution
+from secagg.session import ClientSession
 
 
 def round_of(inputs: Inputs, effort: Effort, bits: int, *, workers: int) -> list[Row]:

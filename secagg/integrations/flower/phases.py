@@ -21,7 +21,7 @@ from secagg.integrations.flower import records
 from secagg.integrations.flower.cohort import Cohort
 from secagg.integrations.parcel import Mail, Parcel, merge
 from secagg.integrations.series import Configure, RoundSeries
-from secagg.session import Opened
+from secagg.opened import Opened
 
 LOG = logging.getLogger("secagg.flower")
 

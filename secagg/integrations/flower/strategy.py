@@ -21,7 +21,7 @@ from secagg.integrations.flower import records
 from secagg.integrations.flower.cohort import Cohort
 from secagg.integrations.flower.phases import Kind, SecurePhases
 from secagg.integrations.flower.sums_only import check_sums_only
-from secagg.session import Opened
+from secagg.opened import Opened
 
 LOG = logging.getLogger("secagg.flower")
 

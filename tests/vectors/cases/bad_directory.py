@@ -95,7 +95,7 @@ def signatures() -> Iterator[Bad]:
             return change(request, directory=item(request.directory, 1, **fields))
 
         at = DIRECTORY if scene in (curious, active) else "RevealRandomnessRequest"
-        return Bad("C14", what, about, scene, at, changed, 3)
+        return Bad("C14", what, about, scene, at, changed)
 
     yield bad("flipped", "One bit of a signature is wrong.", lambda _, e: {"signature": flip(e.signature, 40)})
     yield bad("missing", "A signature is missing.", lambda _, e: {"signature": b""})
@@ -112,21 +112,20 @@ def signatures() -> Iterator[Bad]:
 
 
 def parts() -> Iterator[Bad]:
-    def bad(what: str, about: str, parts: Any, scene: Any = joint, culprit: int | None = None) -> Bad:
+    def bad(what: str, about: str, parts: Any, scene: Any = joint) -> Bad:
         at = "NeighboursRequest" if scene is sparse else f"MaskedInputRequest.to.{ME}"
-        return Bad("C28", what, about, scene, at, lambda _, q: change(q, parts=parts(q.parts)), culprit)
+        return Bad("C28", what, about, scene, at, lambda _, q: change(q, parts=parts(q.parts)))
 
     yield bad("missing", "A part is missing.", lambda p: p[:-1])
     yield bad("all_missing", "No part at all.", lambda p: ())
-    yield bad("other", "A client revealed another part than it had committed to.", lambda p: item(p, 1, part=bytes(32)),
-              culprit=3)  # fmt: skip
-    yield bad("own_other", "This client's own part is another one.", lambda p: item(p, 0, part=bytes(32)), culprit=ME)
+    yield bad("other", "A client revealed another part than it had committed to.", lambda p: item(p, 1, part=bytes(32)))
+    yield bad("own_other", "This client's own part is another one.", lambda p: item(p, 0, part=bytes(32)))
     yield bad("reordered", "Two parts change places: the seed would differ.", lambda p: p[::-1])
     yield bad("repeated", "One part stands there twice.", lambda p: (*p, p[-1]))
     yield bad("invented", "A part of a client that has none.", lambda p: (*p, m.RevealedPart(12, bytes(32))))
     yield bad("sparse_missing", "A part is missing, in a sparse graph.", lambda p: p[1:], sparse)
     yield bad("sparse_other", "Another part than committed to, in a sparse graph.",
-              lambda p: item(p, 7, part=flip(p[7].part)), sparse, 65535)  # fmt: skip
+              lambda p: item(p, 7, part=flip(p[7].part)), sparse)  # fmt: skip
     yield bad("unwanted", "A part in a round without a joint seed.", lambda p: (m.RevealedPart(3, bytes(32)),), curious)
 
 

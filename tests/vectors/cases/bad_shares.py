@@ -117,13 +117,26 @@ def sealed_wrongly() -> Iterator[Bad]:
         r, session(r), 3, ME, msgspec.msgpack.encode((3, ME, bytes(32), bytes(33)))))  # fmt: skip
 
 
+def sealed_wrongly_and_signed() -> Iterator[Bad]:
+    """In an active round the dealer's signature covers the sealed bytes: it is named."""
+
+    def changed(recording: Recording, request: Any) -> Any:
+        honest = request.relayed[0]
+        sealed, hashes = flip(honest.sealed, 30), (honest.self_mask_share_hash, honest.mask_key_share_hash)
+        statement = check.dealt_statement(session(recording), 3, ME, honest.self_mask_hash, hashes, b"", sealed)
+        signature = recording.given.params.cipher_suite.sign(identity(3), "share-keys", *statement)
+        return change(request, relayed=item(request.relayed, 0, sealed=sealed, signature=signature))
+
+    yield Bad("C18", "signed", "The dealer sealed what does not open, and signed it.", active, AT, changed, 3)
+
+
 def published_otherwise() -> Iterator[Bad]:
-    def bad(what: str, about: str, entry: Any, scene: Any = curious) -> Bad:
+    def bad(what: str, about: str, entry: Any, scene: Any = curious, culprit: int | None = None) -> Bad:
         def changed(recording: Recording, request: Any) -> Any:
             other = entry(recording, request.relayed[0])
             return change(request, relayed=(other, *request.relayed[1:]))
 
-        return Bad("C19", what, about, scene, AT, changed, 3)
+        return Bad("C19", what, about, scene, AT, changed, culprit)
 
     def resealed(shares: Any) -> Any:
         """Another pair under the hashes (and the signature) of the honest one."""
@@ -149,14 +162,19 @@ def published_otherwise() -> Iterator[Bad]:
         return entry
 
     yield bad("self_mask_share", "The dealer sealed another share of its self-mask seed than it published.",
-              resealed(lambda _, k: (ZERO_SHARE, k)))  # fmt: skip
+              resealed(lambda _, k: (ZERO_SHARE, k)), culprit=3)  # fmt: skip
     yield bad("mask_key_share", "The dealer sealed another share of its mask key than it published.",
-              resealed(lambda s, _: (s, ZERO_SHARE)))  # fmt: skip
-    yield bad("shares_swapped", "The dealer sealed both shares in the wrong order.", resealed(lambda s, k: (k, s)))
-    yield bad("self_mask_share_hash", "The server passes on another hash.",
-              lambda _, e: change(e, self_mask_share_hash=flip(e.self_mask_share_hash)))  # fmt: skip
-    yield bad("mask_key_share_hash", "The server passes on another hash.",
-              lambda _, e: change(e, mask_key_share_hash=flip(e.mask_key_share_hash)))  # fmt: skip
+              resealed(lambda s, _: (s, ZERO_SHARE)), culprit=3)  # fmt: skip
+    yield bad("shares_swapped", "The dealer sealed both shares in the wrong order.",
+              resealed(lambda s, k: (k, s)), culprit=3)  # fmt: skip
+    yield bad("self_mask_share_hash", "The dealer published another hash.",
+              lambda _, e: change(e, self_mask_share_hash=flip(e.self_mask_share_hash)), culprit=3)  # fmt: skip
+    yield bad("mask_key_share_hash", "The dealer published another hash.",
+              lambda _, e: change(e, mask_key_share_hash=flip(e.mask_key_share_hash)), culprit=3)  # fmt: skip
+    yield bad("tampered_hash", "The server passes on another hash: the signature covers it, and nobody is named.",
+              lambda _, e: change(e, mask_key_share_hash=flip(e.mask_key_share_hash)), active)  # fmt: skip
+    yield bad("tampered_sealed", "The server passes on other sealed bytes: the signature covers them.",
+              lambda _, e: change(e, sealed=flip(e.sealed, 30)), active)  # fmt: skip
     yield bad("signature_flipped", "A wrong signature.", lambda _, e: change(e, signature=flip(e.signature)), active)
     yield bad("signature_missing", "No signature in an active round.", lambda _, e: change(e, signature=b""), active)
     yield bad("seed_hash", "The server passes on another hash of the self-mask seed: the signature covers it.",
@@ -262,5 +280,6 @@ def dealers() -> Iterator[DealtOtherwise]:
 
 
 def cases() -> list[Any]:
-    refused = [*who_shared(), *what_is_relayed(), *sealed_wrongly(), *published_otherwise(), *offers()]
+    refused = [*who_shared(), *what_is_relayed(), *sealed_wrongly(), *sealed_wrongly_and_signed()]
+    refused += [*published_otherwise(), *offers()]
     return [*refused, *dealt_to_server(), *dealers()]

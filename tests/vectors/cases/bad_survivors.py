@@ -1,4 +1,4 @@
-"""Rules C20 to C26 and C29 at a client, C31 to C33 by what it remembers, S7 at the server: who survived."""
+"""Rules C20 to C26 and C29 at a client, C31 to C34 by what it remembers, S7 at the server: who survived."""
 
 from __future__ import annotations
 
@@ -171,7 +171,8 @@ class Remembered:
     """A client that remembers something refuses what it would else have done.
 
     Attributes:
-        at: the operation that is refused: ``"submit"``, or ``"receive"`` of the unmasking question.
+        at: what is refused: to ``"join"`` the session, to ``"submit"``, to ``"sign"`` the survivors, or to
+            ``"receive"`` the unmasking question.
         entry: makes the fields of what is remembered that differ from this very round.
         model: of the update that is handed in.
         accepted: whether the same operation with the right model follows.
@@ -193,12 +194,13 @@ class Remembered:
     def write(self) -> doc.Document:
         recording = self.scene()
         mine = [operation for operation in recording.operations if operation.party == ME]
-        question = next(name for name in recording.frames if name in (QUESTION, f"{QUESTION}.to.{ME}"))
+        asked = {"sign": SURVIVORS, "join": "ShareKeysRequest"}.get(self.at, QUESTION)
+        question = next(name for name in recording.frames if name in (asked, f"{asked}.to.{ME}"))
         place = next(
             number for number, operation in enumerate(mine)
-            if operation.name == "submit" == self.at or (self.at == "receive" and operation.inputs == (question,))
+            if operation.name == "submit" == self.at or (self.at != "submit" and operation.inputs == (question,))
         )  # fmt: skip
-        refused = Operation(ME, self.at, mine[place].inputs, (), refusal(self.rule), dict(mine[place].more))
+        refused = Operation(ME, mine[place].name, mine[place].inputs, (), refusal(self.rule), dict(mine[place].more))
         if self.at == "submit":
             refused = Operation(ME, "submit", (), (), refusal(self.rule), {"model_hash": self.model.hex()})
         done = [*mine[:place], refused, *([mine[place]] if self.entry is None else [])]
@@ -208,9 +210,9 @@ class Remembered:
     def _remembered(self, recording: Recording, question: str) -> Participation:
         params = recording.given.params
         session, request = recording.read(question)
-        answer = self.at == "receive"
+        said = {"receive": "answer", "sign": "signature", "submit": "input", "join": "session"}[self.at]
         fields = {
-            "said": "answer" if answer else "input",
+            "said": said,
             "study": params.study,
             "round_index": params.round_index,
             "attempt": params.attempt,
@@ -218,7 +220,7 @@ class Remembered:
             "model_hash": MODEL,
             "data_version": self.data_version,
             "session": session,
-            "members": request.survivors if answer else params.clients,
+            "members": params.clients if said in ("session", "input") else request.survivors,
         }
         return Participation(**{**fields, **(self.entry(recording) if self.entry else {})})
 
@@ -230,6 +232,8 @@ def remembered() -> Iterator[Remembered]:
     yield Remembered("C20", "other_model", "The update is of another model than the server's, then of the right one.",
                      "submit", None, model=OTHER_MODEL)  # fmt: skip
     yield bad("C31", "same_session", "A backup was restored after the input had left.", "submit")
+    yield bad("C31", "same_session_other_model", "A backup was restored after an input for another model had left.",
+              "submit", model_hash=OTHER_MODEL)  # fmt: skip
     yield bad("C31", "other_attempt", "An input was sent in another attempt, over another cohort.", "submit",
               attempt=1, session=NOTHING, members=(2, 3, 5))  # fmt: skip
     yield bad("C31", "other_data", "An input was sent before the data changed: the round still asks for one.", "submit",
@@ -238,12 +242,16 @@ def remembered() -> Iterator[Remembered]:
               "receive", members=(2, 3, 5, 9, 13))  # fmt: skip
     yield bad("C32", "other_survivors_active", "The same in an active round.", "receive", active,
               members=(2, 3, 5, 9))  # fmt: skip
+    yield bad("C32", "other_survivors_to_sign", "A backup was restored after other survivors were signed.", "sign",
+              active, members=(2, 3, 5, 9))  # fmt: skip
     yield bad("C33", "one_less", "The same query was answered over a cohort with one member more.", "receive",
               round_index=6, session=NOTHING, members=(2, 3, 5, 9))  # fmt: skip
     yield bad("C33", "one_more", "The same query was answered over a cohort with one member less.", "receive", sparse,
               round_index=6, session=NOTHING, members=(2, 3, 5, 9, 700, 65535))  # fmt: skip
     yield bad("C33", "other_study", "The same query was answered in another study, over one member more.", "receive",
               study="another study", session=NOTHING, members=(2, 3, 5, 13))  # fmt: skip
+    yield bad("C34", "other_session", "A backup was restored after another session was joined, with the same keys.",
+              "join", active, session=NOTHING, model_hash=NOTHING)  # fmt: skip
 
 
 def cases() -> list[Any]:

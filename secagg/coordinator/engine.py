@@ -1,0 +1,340 @@
+"""The whole study at the coordinator: who is here, which round is on, when a phase ends. No sockets, no threads.
+
+The web layer calls ``hello``, ``accept`` and ``instruction`` for the sites and ``tick`` for the clock, one at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+import quant
+from protocols import ProtocolError
+from protocols.pairwise import Phase
+from secagg.config import RoundConfig
+from secagg.coordinator import chain
+from secagg.coordinator.live_round import LiveRound, Opening
+from secagg.coordinator.outcome import Outcome, Progress
+from secagg.coordinator.store import Store
+from secagg.errors import UsageError
+from secagg.study import approval, receipt, rounds, weights
+from secagg.study.definition import Study, check_ready
+from secagg.study.identity import Identity
+from secagg.study.receipt import Receipt, SignedReceipt
+from secagg.transport.messages import Cursor, Finished, Hello, Instruction, Offer, Over, Welcome
+
+log = logging.getLogger("secagg.coordinator")
+
+PRESENT_SECONDS = 90.0
+"""A site that has not been heard of for so long is not invited to a round."""
+
+LOST_IN_A_ROW = 5
+"""Rounds that may be lost one after the other before the study halts and waits for a person."""
+
+
+@dataclass
+class Engine:
+    """One study, from its first round to its last.
+
+    Args:
+        study: what was signed.
+        identity: the coordinator's, whose public half stands in the study.
+        store: where it remembers.
+        initial: the bytes of the initial weights.
+        clock: seconds that only grow, for deadlines.
+
+    Attributes:
+        live: the round in progress.
+        progress: outcomes so far, and where the study is.
+        seen: when each site was last heard of, by ``clock``.
+        version: grows whenever there may be something new for the sites.
+        training: how far each site's training is, in this round.
+
+    Raises:
+        UsageError: the study cannot run, or the state folder belongs to another one.
+    """
+
+    study: Study
+    identity: Identity
+    store: Store
+    initial: bytes
+    clock: Callable[[], float] = time.monotonic
+    live: LiveRound | None = None
+    seen: dict[int, float] = field(default_factory=dict)
+    training: dict[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_ready(self.study)
+        if self.identity.public.hex() != self.study.study.coordinator_key:
+            raise UsageError("this key is not the coordinator's: the study names another one as coordinator_key")
+        if weights.digest(self.initial).hex() != self.study.model.sha256:
+            raise UsageError("the initial weights are not those that were signed: their hash differs from the study's")
+        self.layout = quant.Layout.of(weights.decode(self.initial))
+        self.approvals = self._approvals()
+        self.progress = self._progress()
+        self.version = 0
+        self.since = self.clock()
+        self._resume()
+
+    # -- setting up ------------------------------------------------------------------------------------------------
+
+    def _approvals(self) -> dict[int, approval.Approval]:
+        stored = {
+            site: msgspec.msgpack.decode(data, type=approval.Approval) for site, data in self.store.approvals().items()
+        }
+        return {site: given for site, given in stored.items() if approval.is_valid(self.study, given)}
+
+    def _progress(self) -> Progress:
+        data = self.store.fact("progress")
+        if data is not None:
+            progress = msgspec.msgpack.decode(data, type=Progress)
+            if progress.study != self.study.name:
+                raise UsageError(
+                    f"the state folder belongs to the study {progress.study!r}: choose another with --state"
+                )
+            return msgspec.structs.replace(progress, finished="", lost=0) if progress.lost else progress
+        weights.write(self.store.models / "initial.safetensors", self.initial)
+        model = self._keep_model(self.initial)
+        progress = Progress(self.study.name, 0, 0, model, model)
+        with self.store.transaction():
+            self.store.set_fact("progress", msgspec.msgpack.encode(progress))
+        return progress
+
+    def _keep_model(self, data: bytes) -> bytes:
+        model = weights.digest(data)
+        weights.write(self.model_path(model), data)
+        return model
+
+    def model_path(self, model: bytes) -> Path:
+        """Where the weights with this hash are."""
+        return self.store.models / f"{model.hex()}.safetensors"
+
+    def _resume(self) -> None:
+        chain.write(self.store.folder / "transcript.jsonl", self.store.lines())
+        entries = self.store.journal()
+        if not entries:
+            return
+        opening = msgspec.msgpack.decode(entries[0].data or b"", type=Opening)
+        if opening.study != self.study.hash:
+            # Somebody changed the file, such as the roster, while the coordinator was down: keys are bound to the old.
+            outcome = Outcome("aborted", reason="the study was changed and signed again during the round")
+            self._close(opening, b"", outcome, inputs=True)
+            return
+        self.live = LiveRound(opening, self._config(opening), self.study.roster, self.store)
+        self.live.replay(entries[1:])
+        log.info("round resumed", extra={"round": opening.round, "attempt": opening.attempt})
+        self._settle()
+
+    def _config(self, opening: Opening) -> RoundConfig:
+        return rounds.round_config(self.study, self.layout, opening.clients, opening.round, opening.attempt)
+
+    # -- what sites ask --------------------------------------------------------------------------------------------
+
+    def hello(self, site: int, sequence: int, hello: Hello) -> Welcome:
+        """Take a site's approval.
+
+        Raises:
+            UsageError: it is not that site's, or approves another study.
+        """
+        given = hello.approval
+        if given.site != site or not approval.is_valid(self.study, given):
+            raise UsageError(
+                "this approval is not this site's signature on the coordinator's study: compare fingerprints"
+            )
+        with self.store.transaction():
+            self.store.set_approval(site, msgspec.msgpack.encode(given))
+            self.store.set_sequence(site, sequence)
+        self.approvals[site] = given
+        self.version += 1
+        self.touch(site)
+        return Welcome(time.time(), sequence, len(self.approvals), self.progress.round)
+
+    def touch(self, site: int) -> None:
+        """Note that a site is there."""
+        self.seen[site] = self.clock()
+
+    def accept(self, site: int, cursor: Cursor, number: int, sequence: int, frame: bytes, file: str | None) -> bool:
+        """Take one frame of a site; see `LiveRound.accept`.
+
+        Raises:
+            LateFrame: that attempt is over.
+        """
+        self.touch(site)
+        live = self.live
+        if live is None or (live.opening.round, live.opening.attempt) != (cursor.round, cursor.attempt):
+            raise LateFrame(f"round {cursor.round}, attempt {cursor.attempt} is not in progress")
+        taken = live.accept(site, number, sequence, frame, file)
+        if self._settle():
+            self.version += 1
+        return taken
+
+    def instruction(self, site: int, cursor: Cursor) -> Instruction | None:
+        """Return what ``site`` is to do next, or ``None`` if it is to wait."""
+        live = self.live
+        current = live is not None and (live.opening.round, live.opening.attempt) == (cursor.round, cursor.attempt)
+        if cursor.busy and live is not None and current:
+            if live.went_on_without(site, cursor.have):
+                return Over(cursor.round, cursor.attempt, None)
+            return live.frame_for(site, cursor.have)
+        if cursor.busy:
+            return Over(cursor.round, cursor.attempt, self.receipt(cursor.round, cursor.attempt))
+        if self.progress.finished:
+            return Finished(self.progress.finished, self.progress.model, self.progress.best)
+        if live is not None and not live.has_begun(site) and site in live.opening.clients:
+            return self._offer(live) if live.status.phase is Phase.ADVERTISE_KEYS else None
+        return None
+
+    def _offer(self, live: LiveRound) -> Offer:
+        opening = live.opening
+        size = self.model_path(opening.model).stat().st_size
+        given = tuple(self.approvals[site] for site in opening.clients)
+        return Offer(opening.round, opening.attempt, opening.clients, opening.model, size, given)
+
+    def receipt(self, round_index: int, attempt: int) -> SignedReceipt | None:
+        """Return the signed receipt of an attempt that has ended."""
+        data = self.store.receipt(round_index, attempt)
+        return None if data is None else msgspec.json.decode(data, type=SignedReceipt)
+
+    def receipts(self) -> list[Receipt]:
+        """Return what was said of all attempts that have ended, oldest first."""
+        return [msgspec.json.decode(data, type=SignedReceipt).receipt for data in self.store.receipts()]
+
+    def masked_words(self) -> tuple[int, list[str]] | None:
+        """Return (site, first 64-bit words in hexadecimal) of a masked input that is held now, for people to see."""
+        held = None if self.live is None else self.live.first_masked()
+        if held is None:
+            return None
+        site, payload = held
+        return site, [payload[start : start + 8].hex() for start in range(0, min(len(payload), 96), 8)]
+
+    # -- the clock -------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Do what is due by now."""
+        if not self.progress.finished and (self._maybe_begin() if self.live is None else self._settle()):
+            self.version += 1
+
+    def present(self) -> tuple[int, ...]:
+        """Members that approved the study and were heard of lately."""
+        now = self.clock()
+        here = (site for site, last in self.seen.items() if now - last < PRESENT_SECONDS)
+        return tuple(sorted(set(here) & set(self.approvals) & set(self.study.ids)))
+
+    def _maybe_begin(self) -> bool:
+        here = self.present()
+        waited = self.clock() - self.since
+        if len(here) < self.study.training.min_sites:
+            self.since = self.clock()
+            return False
+        if len(here) < len(self.study.site) and waited < self.study.deadlines.join:
+            return False
+        progress = self.progress
+        opening = Opening(progress.round, progress.attempt, here, progress.model, self.study.hash)
+        self.live = LiveRound.begin(opening, self._config(opening), self.study.roster, self.store)
+        self.training.clear()
+        self.since = self.clock()
+        log.info("round begins", extra={"round": opening.round, "attempt": opening.attempt, "sites": list(here)})
+        return True
+
+    @property
+    def deadline(self) -> float:
+        """When the present phase has lasted long enough, by ``clock``."""
+        training = self.live is not None and self.live.status.phase is Phase.ADVERTISE_KEYS
+        return self.since + (self.study.deadlines.train if training else self.study.deadlines.phase)
+
+    def _settle(self) -> bool:
+        """End phases as long as nothing keeps them open; open the sum, or give up."""
+        changed = False
+        while self.live is not None:
+            status = self.live.status
+            if status.phase is None:
+                self._open(self.live)
+                return True
+            if status.pending and self.clock() < self.deadline:
+                return changed
+            try:
+                if not status.ready:
+                    raise TooFew(f"{status.phase.value}: {len(status.have)} sites are here, {status.need} are needed")
+                self.live.advance()
+            except (ProtocolError, TooFew) as error:
+                self._abort(self.live, str(error))
+                return True
+            log.info("phase ends", extra={"phase": status.phase.value, "sites": list(status.have)})
+            self.since = self.clock()
+            changed = True
+        return changed
+
+    def _open(self, live: LiveRound) -> None:
+        try:
+            opened = live.result()
+        except (ProtocolError, quant.QuantError) as error:
+            self._abort(live, str(error))
+            return
+        before = weights.decode(self.model_path(live.opening.model).read_bytes())
+        change = live.config.layout.unflatten(opened.mean)
+        model = self._keep_model(weights.encode(rounds.moved(before, change)))
+        outcome = Outcome("opened", opened.included, model, "", dict(opened.counters), opened.total_weight)
+        self._close(live.opening, live.config.params.hash(), outcome, inputs=True)
+
+    def _abort(self, live: LiveRound, reason: str) -> None:
+        outcome = Outcome("aborted", reason=reason[:400])
+        self._close(live.opening, live.config.params.hash(), outcome, inputs=live.has_inputs)
+
+    def _close(self, opening: Opening, params: bytes, outcome: Outcome, *, inputs: bool) -> None:
+        """End an attempt: receipt, transcript, progress and the end of its journal in one transaction."""
+        lines = self.store.lines()
+        signed = receipt.sign(
+            receipt.Receipt(
+                study=self.study.hash.hex(),
+                round=opening.round,
+                attempt=opening.attempt,
+                outcome=outcome.kind,
+                params=params.hex(),
+                model=opening.model.hex(),
+                clients=opening.clients,
+                included=outcome.included,
+                result=outcome.model.hex(),
+                reason=outcome.reason,
+                counters=outcome.counters,
+                total_weight=outcome.total_weight,
+                head=chain.head(lines),
+            ),
+            self.identity,
+        )
+        text = chain.line(chain.head(lines), signed)
+        progress = self.progress.after(opening, outcome, self.study, inputs=inputs)
+        if progress.lost >= LOST_IN_A_ROW:
+            reason = f"halted: {progress.lost} rounds were lost one after the other (last: {outcome.reason})"
+            progress = msgspec.structs.replace(progress, finished=reason)
+        with self.store.transaction():
+            self.store.add_round(opening.round, opening.attempt, outcome.kind, msgspec.json.encode(signed), text)
+            self.store.set_fact("progress", msgspec.msgpack.encode(progress))
+            self.store.clear_journal()
+        self.progress, self.live, self.since = progress, None, self.clock()
+        self.store.erase_blobs()
+        chain.write(self.store.folder / "transcript.jsonl", [*lines, text])
+        self._tidy_models()
+        log.info("round ends", extra={"round": opening.round, "outcome": outcome.kind, "reason": outcome.reason})
+
+    def _tidy_models(self) -> None:
+        """Name the last and the best weights, and erase others that no later round needs."""
+        for name, model in (("last", self.progress.model), ("best", self.progress.best)):
+            weights.name(self.model_path(model), self.store.models / f"{name}.safetensors")
+        kept = {self.model_path(model).name for model in (self.progress.model, self.progress.best)}
+        kept |= {"initial.safetensors", "last.safetensors", "best.safetensors"}
+        for path in self.store.models.iterdir():
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
+
+
+class LateFrame(UsageError):
+    """A frame for an attempt that is over."""
+
+
+class TooFew(UsageError):
+    """A phase ended with fewer sites than are needed."""

@@ -1,0 +1,257 @@
+"""One site in one study: asks the coordinator what to do, does it, and keeps at it through failures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from protocols import ProtocolError
+from secagg.errors import UsageError
+from secagg.site.link import Link, Refusal, Unreachable, pause
+from secagg.site.site_round import Member, SiteRound
+from secagg.study import approval, receipt, weights
+from secagg.study.approval import Approval
+from secagg.study.policy import SitePolicy
+from secagg.transport.messages import Cursor, Finished, Frame, Hello, Offer, Over
+
+T = TypeVar("T")
+Observe = Callable[[str, dict[str, Any]], None]
+
+APPROVAL_SECONDS = 5.0
+"""How often a model that waits for a person's approval is looked up again."""
+
+PROGRESS_SECONDS = 2.0
+BROKEN_IN_A_ROW = 3
+"""Rounds in which the coordinator broke a rule, one after the other, after which the site stops and says so."""
+
+_TEMPORARY = frozenset({408, 425, 429, 507})
+"""Refusals after which the same request may succeed."""
+
+
+class Leave(Exception):
+    """The site leaves the round in progress; the text says why."""
+
+
+class Participant:
+    """Drives one site until the study is over.
+
+    Args:
+        member: who takes part.
+        given: this site's approval of the study.
+        policy: what it insists on.
+        policy_folder: where the policy's lists are.
+        link: the way to the coordinator.
+        observe: called with (event, facts) for people to see.
+        give_up_after: seconds without any answer after which the site stops.
+        restored: this site's state is an older copy, which does not know what was said since: take no part in the
+            round in progress.
+    """
+
+    def __init__(
+        self,
+        member: Member,
+        given: Approval,
+        policy: SitePolicy,
+        policy_folder: Path,
+        link: Link,
+        observe: Observe = lambda event, facts: None,
+        give_up_after: float = 7 * 86400.0,
+        restored: bool = False,
+    ) -> None:
+        self._member, self._given, self._store = member, given, member.store
+        self._policy, self._policy_folder = policy, policy_folder
+        self._link, self._observe, self._give_up_after = link, observe, give_up_after
+        self._restored = restored
+        self._round = None if restored else SiteRound.resume(member)
+        if self._round is None:
+            self._store.leave_out_round()
+        self._last = Cursor()
+        self._broken = 0
+        self._told = 0.0
+
+    def run(self, version: str) -> Finished:
+        """Take part until the coordinator says that the study is over.
+
+        Raises:
+            UsageError: the coordinator refuses this site, or was not reached for too long.
+        """
+        self.greet(version)
+        while (finished := self.step()) is None:
+            pass
+        return finished
+
+    def greet(self, version: str) -> None:
+        """Sign in."""
+        welcome = self._reach(lambda: self._link.hello(Hello(self._given, version)))
+        if self._restored:
+            self._store.leave_out_until(welcome.round)
+        self._observe("welcome", {"members": welcome.members})
+
+    def step(self) -> Finished | None:
+        """Send what is to be sent, ask once what to do, and do it; return the end of the study."""
+        try:
+            self._flush()
+            instruction = self._reach(lambda: self._link.next(self._cursor))
+            if isinstance(instruction, Finished):
+                self._fetch_results(instruction)
+                return instruction
+            if isinstance(instruction, Offer):
+                self._begin(instruction)
+            elif isinstance(instruction, Frame):
+                self._take(instruction)
+            elif isinstance(instruction, Over):
+                self._end(instruction)
+            self._flush()
+        except Leave as reason:
+            self._leave(str(reason))
+        return None
+
+    @property
+    def _cursor(self) -> Cursor:
+        return self._last if self._round is None else self._round.cursor
+
+    # -- what the coordinator asks ---------------------------------------------------------------------------------
+
+    def _begin(self, offer: Offer) -> None:
+        """Train for a round and agree to it, if everything about it is in order."""
+        self._check_offer(offer)
+        if self._store.leaves_out(offer.round):
+            self._observe("restored", {"round": offer.round})
+            time.sleep(pause(0))
+            return
+        if not self._policy.allows_model(self._policy_folder, offer.model):
+            self._observe("approval", {"round": offer.round, "model": offer.model.hex()})
+            time.sleep(APPROVAL_SECONDS)
+            return
+        self._observe("round", {"round": offer.round, "attempt": offer.attempt, "sites": len(offer.clients)})
+        model = self._reach(lambda: self._link.model(offer.model))
+        self._last = Cursor(offer.round, offer.attempt)
+        try:
+            self._round = SiteRound.begin(self._member, offer, model, self._progress)
+        except ProtocolError as error:
+            self._decline(offer, str(error))
+
+    def _check_offer(self, offer: Offer) -> None:
+        """Refuse a round whose members did not all sign this very study.
+
+        Raises:
+            UsageError: the coordinator invites somebody who has not approved the study.
+        """
+        study = self._member.study
+        given = {entry.site: entry for entry in offer.approvals}
+        for site in offer.clients:
+            if site not in given or not approval.is_valid(study, given[site]):
+                raise UsageError(f"the coordinator invites site {site}, which has not signed this study: ask the lead")
+        if self._policy.max_rounds is not None and offer.round >= self._policy.max_rounds:
+            raise UsageError(f"policy.toml allows {self._policy.max_rounds} rounds, and they are over")
+
+    def _decline(self, offer: Offer, reason: str) -> None:
+        self._observe("declined", {"round": offer.round, "reason": reason})
+        self._broken += 1
+        if self._broken >= BROKEN_IN_A_ROW:
+            raise UsageError(f"this site could not take part {self._broken} times in a row: {reason}")
+        time.sleep(pause(self._broken))
+
+    def _take(self, frame: Frame) -> None:
+        if self._round is None:
+            return
+        try:
+            self._round.take(frame, self._progress)
+        except ProtocolError as error:
+            raise Leave(str(error)) from None
+
+    def _end(self, over: Over) -> None:
+        """Keep the receipt of a round that is over, if it is the coordinator's."""
+        if self._round is None:
+            return
+        signed = over.receipt
+        if signed is not None and not self._is_mine(signed):
+            raise Leave("the receipt is not signed by the coordinator, or is of another round")
+        included = signed is not None and self._member.site in signed.receipt.included
+        self._broken = 0 if included else self._broken
+        self._close(signed)
+        if signed is None:
+            self._observe("late", {"round": over.round})
+        else:
+            self._observe("receipt", {"receipt": signed.receipt, "included": included})
+
+    def _is_mine(self, signed: receipt.SignedReceipt) -> bool:
+        if self._round is None or not receipt.is_valid(self._member.study, signed):
+            return False
+        said, offer = signed.receipt, self._round.offer
+        same = (said.round, said.attempt, said.clients) == (offer.round, offer.attempt, offer.clients)
+        return same and said.params == self._round.config.params.hash().hex() and said.model == offer.model.hex()
+
+    def _leave(self, reason: str) -> None:
+        self._observe("left", {"reason": reason})
+        self._close(None)
+        self._broken += 1
+        if self._broken >= BROKEN_IN_A_ROW:
+            raise UsageError(f"this site left {self._broken} rounds in a row: {reason}")
+
+    def _close(self, signed: receipt.SignedReceipt | None) -> None:
+        """Forget the round's secrets, keeping its receipt."""
+        self._last = Cursor(*(self._cursor.round, self._cursor.attempt))
+        with self._store.transaction():
+            if signed is not None:
+                said = signed.receipt
+                self._store.keep_receipt(said.round, said.attempt, msgspec.json.encode(signed))
+            self._store.forget_round()
+        self._store.scrub()
+        self._round = None
+
+    def _fetch_results(self, finished: Finished) -> None:
+        for name, model in (("last", finished.model), ("best", finished.best)):
+            data = self._reach(lambda wanted=model: self._link.model(wanted))  # type: ignore[misc]
+            weights.write(self._store.models / f"{name}.safetensors", data)
+        self._link.goodbye()
+
+    # -- the network -----------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Send what is in the outbox, byte for byte, until the coordinator has it."""
+        if self._round is None:
+            return
+        cursor = self._round.cursor
+        for letter in self._store.unsent():
+            try:
+                self._reach(lambda: self._link.send(cursor, letter.number, letter.data))  # noqa: B023  # called at once
+            except UsageError as error:
+                refusal = error.__cause__
+                if isinstance(refusal, Refusal) and refusal.status in (409, 410, 422):
+                    raise Leave(refusal.reason) from None
+                raise
+            self._store.acknowledged(letter.number)
+
+    def _progress(self, fraction: float) -> None:
+        now = time.monotonic()
+        self._observe("progress", {"fraction": fraction})
+        if now - self._told > PROGRESS_SECONDS:
+            self._told = now
+            self._link.progress(min(1.0, max(0.0, float(fraction))))
+
+    def _reach(self, ask: Callable[[], T]) -> T:
+        """Ask until there is an answer.
+
+        Raises:
+            UsageError: the coordinator refuses for good, or was not reached for too long.
+        """
+        began, failures = time.monotonic(), 0
+        while True:
+            try:
+                return ask()
+            except Refusal as refusal:
+                if refusal.status not in _TEMPORARY:
+                    raise UsageError(f"the coordinator refuses: {refusal}") from refusal
+                reason = str(refusal)
+            except Unreachable as error:
+                reason = str(error)
+            failures += 1
+            if time.monotonic() - began > self._give_up_after:
+                raise UsageError(f"gave up after {self._give_up_after:.0f} s: {reason}")
+            self._observe("waiting", {"reason": reason, "failures": failures})
+            time.sleep(pause(failures))

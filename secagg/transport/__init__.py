@@ -1,0 +1,1 @@
+"""What coordinator and sites say to each other, apart from how it travels: shapes, signatures and limits."""

@@ -1,0 +1,95 @@
+"""Whole studies: real keys, TLS and HTTP on loopback."""
+
+from __future__ import annotations
+
+import threading
+
+import msgspec
+import numpy as np
+import pytest
+
+import quant
+from protocols import SystemEntropy
+from secagg.contribution import encode
+from secagg.coordinator import chain
+from secagg.site.store import SiteStore
+from secagg.study import receipt, rounds, weights
+from secagg.transport.messages import Finished
+from tests.support.consortium import MODEL, Lab, known_update
+
+
+def join_all(lab: Lab, sites: tuple[int, ...], **options: object) -> dict[int, Finished]:
+    """Run the sites to the end of the study, each in a thread."""
+    finished: dict[int, Finished] = {}
+    failed: list[BaseException] = []
+
+    def take_part(site: int) -> None:
+        try:
+            with lab.participant(site, give_up_after=30.0, **options) as participant:
+                finished[site] = participant.run("test")
+        except BaseException as error:  # noqa: BLE001  # the test fails with it, in its own thread
+            failed.append(error)
+
+    threads = [threading.Thread(target=take_part, args=(site,)) for site in sites]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failed, failed
+    return finished
+
+
+def after(lab: Lab, model: dict[str, np.ndarray], said: receipt.Receipt) -> dict[str, np.ndarray]:
+    """Work out the weights after a round: the integer sum of the included sites' updates, decoded."""
+    layout = quant.Layout.of(model)
+    config = rounds.round_config(lab.study, layout, said.clients, said.round, said.attempt)
+    session = [encode(config, known_update(site, said.round), None, SystemEntropy()) for site in said.included]
+    total = np.sum([contribution.integers for contribution in session], axis=0)
+    mean = config.codec.decode(total, len(said.included)) / len(said.included)
+    return rounds.moved(model, layout.unflatten(mean))
+
+
+def check_study(lab: Lab, site: int) -> list[receipt.Receipt]:
+    """Check every receipt of a site, the transcript, and that every opened sum is the integer sum."""
+    store = SiteStore(lab.site_state(site))
+    signed = [msgspec.json.decode(data, type=receipt.SignedReceipt) for data in store.receipts()]
+    store.close()
+    assert signed
+    assert all(receipt.is_valid(lab.study, one) for one in signed)
+    lines = (lab.state / "transcript.jsonl").read_text().splitlines()
+    previous = chain.BEGINNING
+    told = []
+    for line in lines:
+        entry = msgspec.json.decode(line)
+        assert entry["previous"] == previous
+        previous = chain.head([line])
+        told.append(msgspec.convert(entry["round"], receipt.SignedReceipt).receipt)
+    assert {one.receipt.statement() for one in signed} <= {one.statement() for one in told}
+    model = weights.decode(weights.encode(MODEL))
+    for said in told:
+        assert said.model == weights.digest(weights.encode(model)).hex()
+        if said.outcome == "opened":
+            model = after(lab, model, said)
+            assert said.result == weights.digest(weights.encode(model)).hex()
+    found = (lab.site_state(site) / "models" / "last.safetensors").read_bytes()
+    assert found == weights.encode(model)
+    return told
+
+
+def test_three_sites_finish_a_study(make_lab) -> None:
+    lab = make_lab(sites=3)
+    with lab.coordinator(until_finished=True) as web:
+        finished = join_all(lab, lab.sites)
+    assert [done.reason for done in finished.values()] == ["finished: 3 rounds"] * 3
+    told = check_study(lab, 2)
+    assert [(said.round, said.outcome, said.included) for said in told] == [
+        (number, "opened", (1, 2, 3)) for number in range(3)
+    ]
+    assert list(web.engine.store.blobs.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["/hub", "/a/b"])
+def test_a_path_in_front(make_lab, path: str) -> None:
+    lab = make_lab(sites=3, path=path, changes={"rounds = 10": "rounds = 1"})
+    with lab.coordinator(until_finished=True):
+        assert len(join_all(lab, lab.sites)) == 3
