@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 import quant
-from protocols import Secret
+from protocols import SecAggError, Secret
 from protocols.pairwise import LocalPolicy
 from protocols.pairwise.ledger import Participation
 from secagg.config import RoundConfig
@@ -16,6 +17,8 @@ from secagg.errors import UsageError
 from secagg.integrations.parcel import Parcel
 from secagg.integrations.proposal import read_proposal
 from secagg.session import ClientSession
+
+LOG = logging.getLogger("secagg.integrations")
 
 LEDGER = "ledger"
 KEPT_ROUNDS = 6
@@ -81,9 +84,27 @@ class MemberRounds:
             frames.extend(session.receive(frame))
         return Parcel(parcel.round, parcel.client, tuple(frames))
 
+    def answer_all(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+        """Take the parcels of one message; a round that is refused does not keep this site out of the others.
+
+        Raises:
+            protocols.SecAggError: the message was about one round alone, and that was refused.
+        """
+        answers = []
+        for parcel in parcels:
+            try:
+                answers.append(self.answer(parcel))
+            except SecAggError as error:
+                if len(parcels) == 1:
+                    raise
+                LOG.warning("round %s is refused: %s", parcel.round, error)
+                answers.append(Parcel(parcel.round, parcel.client))
+        return answers
+
     def waiting(self, name: str) -> bool:
         """Tell whether the round waits for this site's update."""
-        return self._session(name).session.wants_input
+        known = name in self._open or f"{name}/state" in self._store
+        return known and self._session(name).session.wants_input
 
     def contribute(
         self,

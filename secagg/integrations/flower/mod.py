@@ -55,7 +55,7 @@ class SecAggMod:
             return self._outside(message, context, call_next)
         identity = None if self._identity is None else self._identity(context)
         rounds = MemberRounds(records.RecordStore(context.state), self._policy, identity)
-        answers = [rounds.answer(parcel) for parcel in parcels]
+        answers = rounds.answer_all(parcels)
         failed = ""
         for place, parcel in enumerate(parcels):
             if rounds.waiting(parcel.round):

@@ -86,7 +86,7 @@ class SecureSums(Filter):
             return shareable
         job.rounds = MemberRounds(job.store, self.policy())
         job.parcels = read_letters(letters)
-        job.answers = [job.rounds.answer(parcel) for parcel in job.parcels]
+        job.answers = job.rounds.answer_all(job.parcels)
         if any(job.rounds.waiting(parcel.round) for parcel in job.parcels):
             # The executor may change the arrays that it gets; what was received is kept apart.
             job.model = {name: np.array(array) for name, array in from_shareable(shareable).data.items()}
