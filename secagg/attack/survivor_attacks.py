@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from protocols import SystemEntropy
 from protocols.pairwise import Client, MemoryLedger
 from secagg.attack.adversary import Attacker, AttackFailedError, same
 from secagg.attack.cohort import OTHER_MODEL, Cohort, Vectors
@@ -126,6 +127,30 @@ def ask_for_another_model_after_a_restore(cohort: Cohort) -> None:
     attacker.send_shares(VICTIM, (VICTIM, lost, colluder), model=OTHER_MODEL)
     attacker.hear_input(VICTIM)
     same(attacker.recover(VICTIM), cohort.inputs[VICTIM])
+
+
+def use_the_keys_in_another_session_after_a_restore(cohort: Cohort) -> None:
+    """All clients are restored from backups of the start, and shown another directory, with the same keys of theirs.
+
+    In the first session the victim survives; in the second, over another model, it drops out: its mask key is opened.
+    """
+    ledgers = {client: MemoryLedger() for client in cohort.ids}
+    first = Attacker(cohort, clients=cohort.clients(ledgers))
+    backups = {client: machine.snapshot() for client, machine in first.clients.items()}
+    first.reach_inputs()
+    ask_alike(first, cohort.ids, cohort.ids)
+    colluder = cohort.ids[-1]
+    machines = {client: Client.restore(backups[client], ledger=ledgers[client]) for client in cohort.ids}
+    machines[colluder] = cohort.client(colluder, SystemEntropy())
+    second = Attacker(cohort, clients=machines)
+    second.models = dict.fromkeys(cohort.ids, OTHER_MODEL)
+    second.reach_shares()
+    for client in cohort.ids:
+        second.send_shares(client, model=OTHER_MODEL)
+        second.hear_input(client)
+    ask_alike(second, cohort.ids[1:], cohort.ids[1:])
+    first.mask_secrets[VICTIM] = second.mask_secret(VICTIM)
+    same(first.recover(VICTIM), cohort.inputs[VICTIM])
 
 
 def ask_for_both_shares(cohort: Cohort) -> None:

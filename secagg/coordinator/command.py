@@ -10,11 +10,16 @@ from urllib.parse import urlsplit
 
 import typer
 
+from protocols import SystemEntropy
 from secagg import theme
 from secagg.errors import UsageError
 from secagg.study import definition, identity
 from secagg.study.command import PassphraseFile, passphrase_for
 from secagg.study.definition import Study
+from secagg.transport.files import folder_of
+
+FOREVER = 30 * 86400.0
+NEEDED = ("starlette", "uvicorn", "safetensors", "jinja2", "prometheus_client")
 
 
 def serve_command(
@@ -26,6 +31,7 @@ def serve_command(
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate.  Default: tls.crt.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its PEM key.  Default: tls.key.")] = None,
     behind_proxy: Annotated[bool, typer.Option("--behind-proxy", help="A proxy on this machine does TLS.")] = False,
+    transport: Annotated[str, typer.Option(help="https, or folder:PATH for sites with no network.")] = "https",
     until_finished: Annotated[bool, typer.Option("--until-finished", help="Stop when the study is over.")] = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -33,7 +39,11 @@ def serve_command(
 
     Example: secagg serve study.toml
     """
-    missing = [name for name in ("starlette", "uvicorn", "safetensors") if find_spec(name) is None]
+    missing = [
+        name
+        for name in ("starlette", "uvicorn", "safetensors", "jinja2", "prometheus_client")
+        if find_spec(name) is None
+    ]
     if missing:
         raise UsageError(f"secagg serve needs {', '.join(missing)}: pip install 'secagg[server]'")
     study = definition.load(path)
@@ -42,7 +52,8 @@ def serve_command(
     secret = key or beside / "coordinator.key"
     coordinator = identity.load(secret, passphrase_for(secret, passphrase_file))
     certificate, its_key = tls_cert or beside / "tls.crt", tls_key or beside / "tls.key"
-    if not behind_proxy:
+    folder = folder_of(transport)
+    if not behind_proxy and folder is None:
         for file in (certificate, its_key):
             if not file.is_file():
                 raise UsageError(f"there is no {file}: name the certificate with --tls-cert and --tls-key")
@@ -55,6 +66,7 @@ def serve_command(
         host=address,
         port=port or urlsplit(study.study.coordinator).port or 443,
         files=None if behind_proxy else (certificate, its_key),
+        folder=folder,
         until_finished=until_finished,
     )
 
@@ -66,6 +78,14 @@ def _initial(path: Path) -> bytes:
         raise UsageError(f"cannot read the initial weights {path}: {error.strerror or error}") from None
 
 
+def page_token(state: Path) -> str:
+    """Return the token of the page, made once and kept in the state folder (mode 0600)."""
+    path = state / "page-token"
+    if not path.exists():
+        identity.write_new(path, SystemEntropy().take(18, "page-token").hex().encode(), mode=0o600)
+    return path.read_text(encoding="ascii").strip()
+
+
 def _serve(
     study: Study,
     coordinator: identity.Identity,
@@ -75,11 +95,15 @@ def _serve(
     host: str,
     port: int,
     files: tuple[Path, Path] | None,
+    folder: Path | None,
     until_finished: bool,
 ) -> None:
     from secagg.coordinator.engine import Engine
+    from secagg.coordinator.folder import FolderServer
     from secagg.coordinator.gate import Gate
     from secagg.coordinator.lock import StateLock
+    from secagg.coordinator.metrics import metrics_route
+    from secagg.coordinator.page import Page
     from secagg.coordinator.server import make_server
     from secagg.coordinator.store import Store
     from secagg.coordinator.web import Web
@@ -90,14 +114,24 @@ def _serve(
         store = Store(state)
         try:
             engine = Engine(study, coordinator, store, initial)
-            web = Web(engine, Gate(study, store.sequences()))
+            token = page_token(state)
+            routes = (*Page(engine, token).routes, metrics_route(engine, token))
             notes = theme.notes()
-            notes.print(f"coordinator of {study.name!r} on {host}:{port}, state in {state}; stop it with Ctrl+C")
-            certificate, key = files or (None, None)
-            server = make_server(
-                web, host=host, port=port, certificate=certificate, key=key, until_finished=until_finished
-            )
-            asyncio.run(server.serve())
+            if folder is not None:
+                web = Web(engine, Gate(study, store.sequences(), tolerance=None), poll_seconds=FOREVER)
+                notes.print(f"coordinator of {study.name!r} on the folder {folder}; stop it with Ctrl+C")
+                asyncio.run(FolderServer(web, folder, until_finished=until_finished).serve())
+            else:
+                token = page_token(state)
+                routes = (*Page(engine, token).routes, metrics_route(engine, token))
+                web = Web(engine, Gate(study, store.sequences()), routes)
+                notes.print(f"page: {study.study.coordinator}/?token={token}", soft_wrap=True)
+                notes.print(f"coordinator of {study.name!r} on {host}:{port}, state in {state}; stop it with Ctrl+C")
+                certificate, key = files or (None, None)
+                server = make_server(
+                    web, host=host, port=port, certificate=certificate, key=key, until_finished=until_finished
+                )
+                asyncio.run(server.serve())
             outcome = engine.progress.finished or "stopped; secagg serve goes on from here"
             theme.output().print(f"{outcome}; weights and transcript are in {state}")
         finally:

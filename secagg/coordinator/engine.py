@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 import quant
-from protocols import ParameterError, ProtocolError
+from protocols import ProtocolError
 from protocols.pairwise import Phase
 from secagg.config import RoundConfig
 from secagg.coordinator import chain
@@ -25,7 +25,7 @@ from secagg.errors import UsageError
 from secagg.study import approval, receipt, rounds, weights
 from secagg.study.definition import Study, check_ready
 from secagg.study.identity import Identity
-from secagg.study.receipt import SignedReceipt
+from secagg.study.receipt import Receipt, SignedReceipt
 from secagg.transport.messages import Cursor, Finished, Hello, Instruction, Offer, Over, Welcome
 
 log = logging.getLogger("secagg.coordinator")
@@ -120,13 +120,12 @@ class Engine:
         if not entries:
             return
         opening = msgspec.msgpack.decode(entries[0].data or b"", type=Opening)
-        try:
-            config = self._config(opening)
-        except (UsageError, ParameterError):
-            # A member of the round was taken off the roster while the coordinator was down.
-            self._close(opening, b"", Outcome("aborted", reason="the roster changed during the round"), inputs=True)
+        if opening.study != self.study.hash:
+            # Somebody changed the file, such as the roster, while the coordinator was down: keys are bound to the old.
+            outcome = Outcome("aborted", reason="the study was changed and signed again during the round")
+            self._close(opening, b"", outcome, inputs=True)
             return
-        self.live = LiveRound(opening, config, self.study.roster, self.store)
+        self.live = LiveRound(opening, self._config(opening), self.study.roster, self.store)
         self.live.replay(entries[1:])
         log.info("round resumed", extra={"round": opening.round, "attempt": opening.attempt})
         self._settle()
@@ -153,7 +152,7 @@ class Engine:
         self.approvals[site] = given
         self.version += 1
         self.touch(site)
-        return Welcome(time.time(), sequence, len(self.approvals))
+        return Welcome(time.time(), sequence, len(self.approvals), self.progress.round)
 
     def touch(self, site: int) -> None:
         """Note that a site is there."""
@@ -201,6 +200,18 @@ class Engine:
         data = self.store.receipt(round_index, attempt)
         return None if data is None else msgspec.json.decode(data, type=SignedReceipt)
 
+    def receipts(self) -> list[Receipt]:
+        """Return what was said of all attempts that have ended, oldest first."""
+        return [msgspec.json.decode(data, type=SignedReceipt).receipt for data in self.store.receipts()]
+
+    def masked_words(self) -> tuple[int, list[str]] | None:
+        """Return (site, first 64-bit words in hexadecimal) of a masked input that is held now, for people to see."""
+        held = None if self.live is None else self.live.first_masked()
+        if held is None:
+            return None
+        site, payload = held
+        return site, [payload[start : start + 8].hex() for start in range(0, min(len(payload), 96), 8)]
+
     # -- the clock -------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
@@ -223,7 +234,7 @@ class Engine:
         if len(here) < len(self.study.site) and waited < self.study.deadlines.join:
             return False
         progress = self.progress
-        opening = Opening(progress.round, progress.attempt, here, progress.model)
+        opening = Opening(progress.round, progress.attempt, here, progress.model, self.study.hash)
         self.live = LiveRound.begin(opening, self._config(opening), self.study.roster, self.store)
         self.training.clear()
         self.since = self.clock()

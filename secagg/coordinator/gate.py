@@ -54,6 +54,7 @@ class Gate:
         sequences: the highest sequence number of each site that is remembered on disk.
         wall: the coordinator's clock, seconds since 1970.
         clock: seconds that only grow, for rates.
+        tolerance: seconds that a site's clock may be off; ``None`` where requests are under way for days.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class Gate:
         sequences: Mapping[int, int],
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
+        tolerance: float | None = CLOCK_TOLERANCE,
     ) -> None:
+        self._tolerance = tolerance
         self._study, self._wall, self._clock = study, wall, clock
         self._sequences = dict(sequences)
         self._sites: dict[int, Bucket] = {}
@@ -103,7 +106,7 @@ class Gate:
         if not head.is_signed(key, signature):
             raise Refused(401, f"this request is not signed by site {head.site}: wrong key, or changed on the way")
         skew = head.time - self._wall()
-        if abs(skew) > CLOCK_TOLERANCE:
+        if self._tolerance is not None and abs(skew) > self._tolerance:
             raise Refused(
                 401,
                 f"this site's clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}: set it (NTP), then retry",

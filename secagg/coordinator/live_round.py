@@ -12,6 +12,7 @@ import msgspec
 
 from protocols import ProtocolError
 from protocols.pairwise import Phase, Roster
+from protocols.pairwise.messages import CODEC, MaskedInput, limits_at_server
 from protocols.pairwise.steps import Outbound, Status
 from secagg.config import RoundConfig
 from secagg.coordinator.store import Entry, Store
@@ -28,6 +29,7 @@ class Opening(msgspec.Struct, frozen=True):
     attempt: int
     clients: tuple[int, ...]
     model: bytes
+    study: bytes
 
 
 class Contradiction(UsageError):
@@ -52,6 +54,7 @@ class LiveRound:
         self._outbound = Outbound()
         self._receivers: frozenset[int] = frozenset()
         self._asked = 0
+        self._masked: tuple[int, bytes] | None = None
         self._said: dict[tuple[int, int], bytes] = {}
         self.uplink_bytes: dict[int, int] = {}
         self.downlink_bytes: dict[int, int] = {}
@@ -109,12 +112,24 @@ class LiveRound:
             self._store.set_sequence(site, sequence)
         try:
             self._session.receive(site, frame)
+            self._look(site, frame)
         except ProtocolError:
             with self._store.transaction():
                 self._store.strike(entry)
             raise
         self._count(site, number, digest, len(frame))
         return True
+
+    def first_masked(self) -> tuple[int, bytes] | None:
+        """Return (site, payload) of the first masked chunk that is here."""
+        return self._masked
+
+    def _look(self, site: int, frame: bytes) -> None:
+        """Keep the beginning of the first masked input, for the page."""
+        if self._masked is None and self._session.status.phase is Phase.MASKED_INPUT:
+            message = CODEC.decode(frame, limits_at_server(self.config.params))[1]
+            if isinstance(message, MaskedInput):
+                self._masked = site, message.payload[:256]
 
     def _count(self, site: int, number: int, digest: bytes, size: int) -> None:
         self._said[site, number] = digest

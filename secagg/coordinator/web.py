@@ -81,6 +81,12 @@ class Web:
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         del app
+        async with self.running():
+            yield
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Let the clock tick while inside."""
         ticking = asyncio.create_task(self._tick_for_ever())
         yield
         self.stop()

@@ -16,6 +16,7 @@ from secagg.errors import UsageError
 from secagg.site.folder_lock import locked, state_folder
 from secagg.study import approval, definition, identity, policy, task
 from secagg.study.command import Json, PassphraseFile, passphrase_for
+from secagg.transport.files import folder_of
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file.")]
 KeyFile = Annotated[Path, typer.Option(help="This site's secret key.")]
@@ -40,6 +41,10 @@ def join_command(
     state: StateFolder = None,
     ca_file: CaFile = None,
     passphrase_file: PassphraseFile = None,
+    transport: Annotated[str, typer.Option(help="https, or folder:PATH for a site with no network.")] = "https",
+    restored: Annotated[
+        bool, typer.Option("--restored", help="The state folder was restored from a backup: leave out one round.")
+    ] = False,
     give_up_after: Annotated[float, typer.Option(help="Stop after so many seconds without an answer.")] = 7 * 86400.0,
     json: Json = False,
 ) -> None:
@@ -49,7 +54,7 @@ def join_command(
     """
     _check_installed("join")
     from secagg.site.display import Display
-    from secagg.site.link import HttpLink
+    from secagg.site.link import FolderLink, HttpLink
     from secagg.site.participant import Participant
     from secagg.site.site_round import Member
     from secagg.site.store import SiteStore
@@ -64,12 +69,18 @@ def join_command(
     folder = state_folder(path, site, state)
     with locked(folder):
         store = SiteStore(folder)
-        link = HttpLink(study, site, owner, store.next_sequence, ca_file)
+        link: FolderLink | HttpLink
+        if (carried := folder_of(transport)) is not None:
+            link = FolderLink(study, site, owner, store.next_sequence, carried)
+        else:
+            link = HttpLink(study, site, owner, store.next_sequence, ca_file)
         try:
             with Display(study, quiet=json) as display:
                 member = Member(study, site, owner, rules.for_rounds(study), code, store)
                 rules_folder = (policy_file or path).parent
-                participant = Participant(member, given, rules, rules_folder, link, display.observe, give_up_after)
+                participant = Participant(
+                    member, given, rules, rules_folder, link, display.observe, give_up_after, restored
+                )
                 finished = participant.run(software())
         finally:
             link.close()

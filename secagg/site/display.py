@@ -66,6 +66,7 @@ def _line(event: str, facts: dict[str, Any], study: Study) -> str:
         "to approved-models.txt",
         "late": f"round {number}: it went on without this site, which was late; waiting for the next",
         "left": f"left the round: {facts.get('reason')}",
+        "restored": f"round {number} is left out: this state was restored, and cannot know what was said in it",
         "declined": f"round {number} declined: {facts.get('reason')}",
         "waiting": f"waiting: {facts.get('reason')}",
     }

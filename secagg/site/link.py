@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -16,7 +18,7 @@ import httpx
 from secagg.errors import UsageError
 from secagg.study.definition import Study
 from secagg.study.identity import Identity
-from secagg.transport import messages
+from secagg.transport import files, messages
 from secagg.transport.authentication import SIGNATURE, RequestHead, is_answer
 from secagg.transport.messages import Cursor, Hello, Instruction, Welcome
 
@@ -24,6 +26,7 @@ READ_SECONDS = 55.0
 """Longer than the coordinator lets a long poll wait, shorter than proxies do."""
 
 FIRST_WAIT = 0.25
+FOLDER_SECONDS = 0.1
 LONGEST_WAIT = 30.0
 
 
@@ -72,40 +75,49 @@ class Link(Protocol):
         ...
 
 
-class HttpLink:
-    """The coordinator over HTTPS. ``HTTPS_PROXY`` and ``NO_PROXY`` are honoured.
+@dataclass(frozen=True)
+class Answer:
+    """What came back: status, body, and what claims to be the coordinator's signature on both."""
+
+    status: int
+    body: bytes
+    signature: str
+
+
+class SignedLink:
+    """Signed requests, whatever carries them; a carrier implements ``_carry``.
 
     Args:
-        study: what was signed; names the address, the certificate and the coordinator's key.
+        study: what was signed; names the coordinator's key.
         site: this site's id.
         identity: this site's.
         sequence: gives a larger number at every call.
-        ca_file: further authorities to trust, for institutions whose proxy inspects TLS.
+        where: what errors call the coordinator.
     """
 
-    def __init__(
-        self, study: Study, site: int, identity: Identity, sequence: Callable[[], int], ca_file: Path | None = None
-    ) -> None:
+    def __init__(self, study: Study, site: int, identity: Identity, sequence: Callable[[], int], where: str) -> None:
         self._study, self._site, self._identity, self._sequence = study, site, identity, sequence
-        self._base = study.study.coordinator.rstrip("/")
+        self._where = where
         self._key = bytes.fromhex(study.study.coordinator_key)
-        timeout = httpx.Timeout(READ_SECONDS, connect=10.0)
-        self._http = httpx.Client(verify=_trust(study, ca_file), timeout=timeout, http2=False)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+    def _carry(self, head: RequestHead, headers: dict[str, str], body: bytes) -> Answer:
+        """Bring a request to the coordinator and its answer back.
+
+        Raises:
+            Unreachable: no answer.
+        """
+        raise NotImplementedError
 
     def hello(self, hello: Hello) -> Welcome:
         """Say who is here."""
-        return messages.decode(self._ask("POST", "/v1/hello", messages.encode(hello))[1], Welcome)
+        return messages.decode(self._ask("POST", "/v1/hello", messages.encode(hello)).body, Welcome)
 
     def next(self, cursor: Cursor) -> Instruction | None:
         """Ask what to do; waits up to half a minute."""
         busy = "true" if cursor.busy else "false"
         query = f"round={cursor.round}&attempt={cursor.attempt}&busy={busy}&have={cursor.have}"
-        status, body = self._ask("GET", f"/v1/next?{query}")
-        return None if status == 204 else messages.decode_instruction(body)
+        answer = self._ask("GET", f"/v1/next?{query}")
+        return None if answer.status == 204 else messages.decode_instruction(answer.body)
 
     def model(self, model: bytes) -> bytes:
         """Fetch the weights with this hash.
@@ -113,7 +125,7 @@ class HttpLink:
         Raises:
             Refusal: what came has another hash.
         """
-        body = self._ask("GET", f"/v1/model/{model.hex()}", by_hash=model)[1]
+        body = self._ask("GET", f"/v1/model/{model.hex()}", by_hash=True).body
         if hashlib.sha256(body).digest() != model:
             raise Refusal(502, "the weights that came are not those that were announced")
         return body
@@ -132,34 +144,111 @@ class HttpLink:
         with suppress(Unreachable, Refusal):
             self._ask("POST", "/v1/goodbye")
 
-    def _ask(self, method: str, target: str, body: bytes = b"", by_hash: bytes | None = None) -> tuple[int, bytes]:
-        """Send one signed request and return (status, body) of its signed answer."""
+    def _ask(self, method: str, target: str, body: bytes = b"", *, by_hash: bool = False) -> Answer:
+        """Send one signed request and return its signed answer; one that is checked by its hash needs no signature."""
         digest = hashlib.sha256(body).digest()
         head = RequestHead(method, target, self._study.hash, self._site, self._sequence(), int(time.time()), digest)
         headers = head.signed_by(self._identity)
-        try:
-            answer = self._http.request(method, self._base + target, content=body or None, headers=headers)
-        except httpx.HTTPError as error:
-            raise Unreachable(_explained(error, self._base)) from None
-        signature, content = bytes.fromhex(headers[SIGNATURE]), answer.content
-        signed = is_answer(
+        answer = self._carry(head, headers, body)
+        if answer.status in (502, 503, 504):
+            raise Unreachable(f"{self._where} answers {answer.status}: the coordinator is not up")
+        if answer.status >= 400:
+            raise Refusal(answer.status, _reason(answer.body))
+        signed = by_hash or is_answer(
             self._key,
             self._study.hash,
-            signature,
-            answer.status_code,
-            hashlib.sha256(content).digest(),
-            answer.headers.get(SIGNATURE, ""),
+            bytes.fromhex(headers[SIGNATURE]),
+            answer.status,
+            hashlib.sha256(answer.body).digest(),
+            answer.signature,
         )
-        if answer.status_code in (502, 503, 504):
-            raise Unreachable(f"{self._base} answers {answer.status_code}: the coordinator is not up")
-        if answer.status_code >= 400:
-            raise Refusal(answer.status_code, _reason(answer))
-        if not signed and by_hash is None:
+        if not signed:
             raise Refusal(
-                answer.status_code,
-                f"the answer of {self._base} is not signed by the study's coordinator: another server answers",
+                answer.status,
+                f"the answer of {self._where} is not signed by the study's coordinator: another server answers",
             )
-        return answer.status_code, content
+        return answer
+
+
+class HttpLink(SignedLink):
+    """The coordinator over HTTPS. ``HTTPS_PROXY`` and ``NO_PROXY`` are honoured.
+
+    Args:
+        study: what was signed; names the address, the certificate and the coordinator's key.
+        site: this site's id.
+        identity: this site's.
+        sequence: gives a larger number at every call.
+        ca_file: further authorities to trust, for institutions whose proxy inspects TLS.
+    """
+
+    def __init__(
+        self, study: Study, site: int, identity: Identity, sequence: Callable[[], int], ca_file: Path | None = None
+    ) -> None:
+        self._base = study.study.coordinator.rstrip("/")
+        super().__init__(study, site, identity, sequence, self._base)
+        timeout = httpx.Timeout(READ_SECONDS, connect=10.0)
+        self._http = httpx.Client(verify=_trust(study, ca_file), timeout=timeout, http2=False)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _carry(self, head: RequestHead, headers: dict[str, str], body: bytes) -> Answer:
+        try:
+            answer = self._http.request(head.method, self._base + head.target, content=body or None, headers=headers)
+        except httpx.HTTPError as error:
+            raise Unreachable(_explained(error, self._base)) from None
+        return Answer(answer.status_code, answer.content, answer.headers.get(SIGNATURE, ""))
+
+
+class FolderLink(SignedLink):
+    """The coordinator through files in a folder; answers are waited for, however long they are under way.
+
+    Args:
+        study: what was signed.
+        site: this site's id.
+        identity: this site's.
+        sequence: gives a larger number at every call.
+        folder: shared with the coordinator, or carried to it and back.
+        patience: seconds after which a request counts as unanswered.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        site: int,
+        identity: Identity,
+        sequence: Callable[[], int],
+        folder: Path,
+        patience: float = 30 * 86400.0,
+    ) -> None:
+        super().__init__(study, site, identity, sequence, str(folder))
+        files.prepare(folder)
+        self._folder, self._patience = folder, patience
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def progress(self, fraction: float) -> None:
+        """Not said: nobody carries a stick for a progress bar."""
+
+    def _carry(self, head: RequestHead, headers: dict[str, str], body: bytes) -> Answer:
+        # Nobody can lay an answer in wait for a request whose signature is still to be made.
+        name = f"{head.site}-{head.sequence}-{headers[SIGNATURE][:16]}"
+        asked, answered = self._folder / files.REQUESTS / name, self._folder / files.ANSWERS / name
+        until = time.monotonic() + self._patience
+        try:
+            files.put(asked, files.RequestFile(head.method, head.target, headers, body))
+            while not answered.exists():
+                if time.monotonic() > until:
+                    raise Unreachable(f"nobody answered {asked}")
+                time.sleep(FOLDER_SECONDS)
+            answer = files.read_answer(answered)
+            asked.unlink(missing_ok=True)
+            answered.unlink(missing_ok=True)
+        except OSError as error:
+            raise Unreachable(f"cannot use the folder {self._folder}: {error.strerror or error}") from None
+        return Answer(answer.status, answer.body, answer.signature)
 
 
 def _trust(study: Study, ca_file: Path | None) -> ssl.SSLContext:
@@ -193,9 +282,9 @@ def _explained(error: httpx.HTTPError, base: str) -> str:
     return f"cannot reach {host}: {text} (outbound HTTPS must be open; behind a proxy, set HTTPS_PROXY)"
 
 
-def _reason(answer: httpx.Response) -> str:
+def _reason(body: bytes) -> str:
     try:
-        return " ".join(str(answer.json()["error"])[:500].split())
+        return " ".join(str(json.loads(body)["error"])[:500].split())
     except (ValueError, KeyError, TypeError):
         return "refused by something that is not the coordinator"
 

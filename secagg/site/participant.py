@@ -47,6 +47,8 @@ class Participant:
         link: the way to the coordinator.
         observe: called with (event, facts) for people to see.
         give_up_after: seconds without any answer after which the site stops.
+        restored: this site's state is an older copy, which does not know what was said since: take no part in the
+            round in progress.
     """
 
     def __init__(
@@ -58,11 +60,15 @@ class Participant:
         link: Link,
         observe: Observe = lambda event, facts: None,
         give_up_after: float = 7 * 86400.0,
+        restored: bool = False,
     ) -> None:
         self._member, self._given, self._store = member, given, member.store
         self._policy, self._policy_folder = policy, policy_folder
         self._link, self._observe, self._give_up_after = link, observe, give_up_after
-        self._round = SiteRound.resume(member)
+        self._restored = restored
+        self._round = None if restored else SiteRound.resume(member)
+        if self._round is None:
+            self._store.leave_out_round()
         self._last = Cursor()
         self._broken = 0
         self._told = 0.0
@@ -72,25 +78,37 @@ class Participant:
 
         Raises:
             UsageError: the coordinator refuses this site, or was not reached for too long.
-            protocols.ProtocolError: the coordinator broke rules, round after round.
         """
+        self.greet(version)
+        while (finished := self.step()) is None:
+            pass
+        return finished
+
+    def greet(self, version: str) -> None:
+        """Sign in."""
         welcome = self._reach(lambda: self._link.hello(Hello(self._given, version)))
+        if self._restored:
+            self._store.leave_out_until(welcome.round)
         self._observe("welcome", {"members": welcome.members})
-        while True:
-            try:
-                self._flush()
-                instruction = self._reach(lambda: self._link.next(self._cursor))
-                if isinstance(instruction, Finished):
-                    self._fetch_results(instruction)
-                    return instruction
-                if isinstance(instruction, Offer):
-                    self._begin(instruction)
-                elif isinstance(instruction, Frame):
-                    self._take(instruction)
-                elif isinstance(instruction, Over):
-                    self._end(instruction)
-            except Leave as reason:
-                self._leave(str(reason))
+
+    def step(self) -> Finished | None:
+        """Send what is to be sent, ask once what to do, and do it; return the end of the study."""
+        try:
+            self._flush()
+            instruction = self._reach(lambda: self._link.next(self._cursor))
+            if isinstance(instruction, Finished):
+                self._fetch_results(instruction)
+                return instruction
+            if isinstance(instruction, Offer):
+                self._begin(instruction)
+            elif isinstance(instruction, Frame):
+                self._take(instruction)
+            elif isinstance(instruction, Over):
+                self._end(instruction)
+            self._flush()
+        except Leave as reason:
+            self._leave(str(reason))
+        return None
 
     @property
     def _cursor(self) -> Cursor:
@@ -101,6 +119,10 @@ class Participant:
     def _begin(self, offer: Offer) -> None:
         """Train for a round and agree to it, if everything about it is in order."""
         self._check_offer(offer)
+        if self._store.leaves_out(offer.round):
+            self._observe("restored", {"round": offer.round})
+            time.sleep(pause(0))
+            return
         if not self._policy.allows_model(self._policy_folder, offer.model):
             self._observe("approval", {"round": offer.round, "model": offer.model.hex()})
             time.sleep(APPROVAL_SECONDS)

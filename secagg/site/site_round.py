@@ -22,10 +22,11 @@ from secagg.transport.messages import Cursor, Frame, Offer
 
 
 class RoundState(msgspec.Struct, frozen=True):
-    """What is stored beside the machine's snapshot: the offer, and how many frames were taken."""
+    """What is stored beside the machine's snapshot: the offer, and how many frames were taken, of which study."""
 
     offer: Offer
     have: int
+    study: bytes
 
 
 @dataclass(frozen=True)
@@ -96,15 +97,16 @@ class SiteRound:
 
     @classmethod
     def resume(cls, member: Member) -> SiteRound | None:
-        """Go on after a restart with the attempt that the store knows, if there is one."""
+        """Go on after a restart with the attempt that the store knows, if there is one that can be gone on with."""
         store = member.store
         state, snapshot = store.fact("round"), store.fact("snapshot")
         if state is None or snapshot is None:
             return None
         known = msgspec.msgpack.decode(state, type=RoundState)
-        model = (store.models / "round.safetensors").read_bytes()
-        if weights.digest(model) != known.offer.model:
-            return None  # the machine lost power before the weights were on disk: the round goes on without this site
+        path = store.models / "round.safetensors"
+        model = path.read_bytes() if path.exists() else b""
+        if known.study != member.study.hash or weights.digest(model) != known.offer.model:
+            return None  # the study was signed again, or power was lost before the weights were on disk
         taking_part = cls(member, known.offer, weights.decode(model))
         taking_part._have = known.have
         taking_part._session = ClientSession.restore(
@@ -154,7 +156,7 @@ class SiteRound:
         store = self._member.store
         store.post(frames)
         store.set_fact("snapshot", self._session.snapshot())
-        store.set_fact("round", msgspec.msgpack.encode(RoundState(self.offer, self._have)))
+        store.set_fact("round", msgspec.msgpack.encode(RoundState(self.offer, self._have, self._member.study.hash)))
 
     def _train(self, progress: Callable[[float], None]) -> Trained:
         member = self._member

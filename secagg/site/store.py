@@ -152,6 +152,20 @@ class SiteStore:
         with _complaining("erase the secrets of a round"):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def leave_out_round(self) -> None:
+        """Leave the round in progress, if there is one: its secrets are erased."""
+        with self.transaction():
+            self.forget_round()
+
+    def leave_out_until(self, round_index: int) -> None:
+        """Take no part in rounds up to this one."""
+        with self.transaction():
+            self.set_fact("restored", str(round_index).encode())
+
+    def leaves_out(self, round_index: int) -> bool:
+        """Tell whether a round is left out."""
+        return round_index <= int(self.fact("restored") or b"-1")
+
     # -- receipts --------------------------------------------------------------------------------------------------
 
     def keep_receipt(self, round_index: int, attempt: int, value: bytes) -> None:

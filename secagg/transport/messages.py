@@ -37,11 +37,13 @@ class Welcome(Shape, frozen=True):
         time: the coordinator's clock, seconds since 1970.
         sequence: the highest sequence number that this site has used, as far as the coordinator knows.
         members: how many members have approved so far.
+        round: number of the round that is on, or comes next.
     """
 
     time: float
     sequence: int
     members: int
+    round: Round
 
 
 class Cursor(Shape, frozen=True):

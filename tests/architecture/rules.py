@@ -47,6 +47,7 @@ class Room:
 NUMERIC = frozenset({"numpy", "quant"})
 CRYPTO = frozenset({"numpy", "cryptography", "msgspec", "protocols"})
 PRODUCT = NUMERIC | CRYPTO | {"typer", "rich", "secagg"}
+SERVER = frozenset({"starlette", "uvicorn", "jinja2", "markupsafe", "prometheus_client"})
 ADAPTERS = frozenset({"secagg.integrations"})
 
 
@@ -86,9 +87,7 @@ ROOMS = {
     "secagg.study": Room(PRODUCT | {"safetensors"}, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
     # The two ends of a wire meet on the wire only: in what these two rooms say of it.
     "secagg.transport": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
-    "secagg.coordinator": Room(
-        PRODUCT | {"starlette", "uvicorn", "jinja2", "prometheus_client"}, never=ADAPTERS | {"secagg.site"}
-    ),
+    "secagg.coordinator": Room(PRODUCT | SERVER, never=ADAPTERS | {"secagg.site"}),
     "secagg.site": Room(PRODUCT | {"httpx"}, never=ADAPTERS | {"secagg.coordinator"}),
     # An auditor does not trust the code it audits: of secagg it sees the form of records only, of protocols the
     # primitives, the parameters and the arithmetic of graphs. It computes the rest itself.

@@ -69,7 +69,7 @@ class Wire:
 def wire(tmp_path_factory) -> Iterator[Wire]:
     """One running coordinator for all refusals; nothing in them may change its state."""
     lab = Lab.create(tmp_path_factory.mktemp("refusals"), sites=3)
-    with lab.coordinator() as web:
+    with lab.coordinator(poll_seconds=0.1) as web:
         made = Wire(lab)
         made.web = web
         yield made

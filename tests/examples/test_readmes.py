@@ -13,7 +13,7 @@ import typer.main
 from secagg.cli import app
 
 ROOT = Path(__file__).parents[2]
-READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))]
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), ROOT / "secagg" / "privacy" / "README.md"]
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -43,7 +43,9 @@ def test_console_commands_exist(name: str, block: str) -> None:
     for line in block.splitlines():
         words = shlex.split(line.removeprefix("$ "), comments=True)
         if words[:1] == ["secagg"]:
-            options = {option for parameter in commands[words[1]].params for option in parameter.opts}
+            command = commands[words[1]]
+            command = command.commands[words[2]] if hasattr(command, "commands") else command
+            options = {option for parameter in command.params for option in parameter.opts}
             assert {word for word in words if word.startswith("--")} <= options, name
         elif words[:1] == ["make"]:
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), name

@@ -20,19 +20,21 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from protocols import SystemEntropy
-from secagg.coordinator.engine import Engine
+from protocols import ProtocolError, SystemEntropy
+from secagg.coordinator.engine import Engine, LateFrame
 from secagg.coordinator.gate import Gate
+from secagg.coordinator.live_round import Contradiction
 from secagg.coordinator.server import make_server
-from secagg.coordinator.store import Store
+from secagg.coordinator.store import StorageError, Store
 from secagg.coordinator.web import Web
-from secagg.site.link import HttpLink
+from secagg.site.link import HttpLink, Refusal
 from secagg.site.participant import Participant
 from secagg.site.site_round import Member
 from secagg.site.store import SiteStore
 from secagg.study import approval, definition, folder, identity, weights
 from secagg.study.policy import SitePolicy
 from secagg.study.task import Context, Task
+from secagg.transport import messages
 
 DIM = 300
 MODEL = {"a": np.zeros(DIM - 7, np.float32), "b": np.zeros((1, 7), np.float32)}
@@ -132,20 +134,32 @@ class Lab:
     # -- in threads ------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def coordinator(self, *, until_finished: bool = False, **options: Any) -> Iterator[Web]:
+    def coordinator(
+        self,
+        *,
+        until_finished: bool = False,
+        poll_seconds: float = 5.0,
+        listen: int | None = None,
+        tls: bool = True,
+        **options: Any,
+    ) -> Iterator[Web]:
         """Serve over TLS from a thread of this process."""
         engine = self.engine(**options)
         lead = self.home / "lead"
-        web = Web(engine, Gate(engine.study, engine.store.sequences()), poll_seconds=5.0)
+        web = Web(engine, Gate(engine.study, engine.store.sequences()), poll_seconds=poll_seconds)
         server = make_server(
-            web, host="127.0.0.1", port=self.port, certificate=lead / "tls.crt", key=lead / "tls.key",
+            web,
+            host="127.0.0.1",
+            port=listen or self.port,
+            certificate=lead / "tls.crt" if tls else None,
+            key=lead / "tls.key" if tls else None,
             until_finished=until_finished,
-        )  # fmt: skip
+        )
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve()))
         thread.start()
         try:
-            self.wait_until_up()
+            self.wait_until_up(port=listen)
             yield web
             if until_finished:
                 thread.join(60)
@@ -158,24 +172,35 @@ class Lab:
             loop.close()
             engine.store.close()
 
-    def wait_until_up(self, seconds: float = 30.0) -> None:
+    def wait_until_up(self, seconds: float = 30.0, port: int | None = None) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port or self.port), timeout=1):
                 return
             time.sleep(0.05)
         raise TimeoutError("the coordinator did not come up")
 
     @contextlib.contextmanager
     def participant(
-        self, site: int, *, train: Any = None, policy: SitePolicy | None = None, **options: Any
+        self,
+        site: int,
+        *,
+        train: Any = None,
+        evaluate: Any = None,
+        policy: SitePolicy | None = None,
+        link_to: Engine | None = None,
+        carrier: Any = HttpLink,
+        **options: Any,
     ) -> Iterator[Participant]:
         study = definition.load(self.home / f"site{site}" / "study.toml")
         rules = policy or SitePolicy()
         self.site_state(site).mkdir(exist_ok=True)
         store = SiteStore(self.site_state(site))
-        link = HttpLink(study, site, self.key(site), store.next_sequence)
-        code = Task(train or _train, None, None)
+        link: Any = carrier(study, site, self.key(site), store.next_sequence)
+        if link_to is not None:
+            link.close()
+            link = DirectLink(link_to, site, store.next_sequence)
+        code = Task(train or _train, evaluate, None)
         member = Member(study, site, self.key(site), rules.for_rounds(study), code, store)
         given = approval.sign(study, self.key(site))
         try:
@@ -217,3 +242,43 @@ class Lab:
 def _train(model: weights.Weights, context: Context) -> dict[str, np.ndarray]:
     del model
     return known_update(context.site, context.round)
+
+
+class DirectLink:
+    """The way to a coordinator's engine without a network, for tests that turn the clock themselves."""
+
+    def __init__(self, engine: Engine, site: int, sequence: Any) -> None:
+        self.engine, self._site, self._sequence = engine, site, sequence
+        self.sent: list[tuple[int, int, int, bytes]] = []
+
+    def close(self) -> None:
+        pass
+
+    def hello(self, hello: messages.Hello) -> messages.Welcome:
+        return self.engine.hello(self._site, self._sequence(), hello)
+
+    def next(self, cursor: messages.Cursor) -> messages.Instruction | None:
+        self.engine.touch(self._site)
+        return self.engine.instruction(self._site, cursor)
+
+    def model(self, model: bytes) -> bytes:
+        return self.engine.model_path(model).read_bytes()
+
+    def send(self, cursor: messages.Cursor, number: int, frame: bytes) -> None:
+        self.sent.append((cursor.round, cursor.attempt, number, frame))
+        try:
+            self.engine.accept(self._site, cursor, number, self._sequence(), frame, None)
+        except LateFrame as error:
+            raise Refusal(410, str(error)) from None
+        except Contradiction as error:
+            raise Refusal(409, str(error)) from None
+        except ProtocolError as error:
+            raise Refusal(422, str(error)) from None
+        except StorageError as error:
+            raise Refusal(507, str(error)) from None
+
+    def progress(self, fraction: float) -> None:
+        pass
+
+    def goodbye(self) -> None:
+        pass

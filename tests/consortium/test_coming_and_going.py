@@ -1,0 +1,316 @@
+"""Sites that are late, vanish, return, are removed or restored; disks that are full. The clock is simulated."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from secagg.coordinator.engine import Engine
+from secagg.coordinator.live_round import Contradiction
+from secagg.coordinator.lock import StateLock
+from secagg.coordinator.store import StorageError, Store
+from secagg.errors import UsageError
+from secagg.site.participant import Participant
+from secagg.study import folder
+from secagg.study.receipt import Receipt, SignedReceipt
+from tests.consortium.test_study_over_tls import after
+from tests.support.consortium import MODEL, DirectLink, Lab, known_update
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Play:
+    """An engine and its sites in one thread: every step is the test's."""
+
+    def __init__(self, lab: Lab, stack: contextlib.ExitStack) -> None:
+        self.lab, self.stack, self.clock = lab, stack, Clock()
+        self.events: dict[int, list[str]] = {}
+        self.engine: Engine = lab.engine(clock=self.clock)
+        self.sites: dict[int, Participant] = {}
+
+    def join(self, *sites: int, **options: Any) -> None:
+        for site in sites:
+            told = self.events.setdefault(site, [])
+            self.sites[site] = self.stack.enter_context(
+                self.lab.participant(
+                    site,
+                    link_to=self.engine,
+                    observe=lambda event, facts, told=told: told.append(event),
+                    **options,
+                )
+            )
+            self.sites[site].greet("test")
+
+    def link(self, site: int) -> DirectLink:
+        found = self.sites[site]._link
+        assert isinstance(found, DirectLink)
+        return found
+
+    def restart(self) -> None:
+        """Kill the coordinator and start it again."""
+        self.engine.store.close()
+        self.engine = self.lab.engine(clock=self.clock)
+        for site in self.sites:
+            self.link(site).engine = self.engine
+            self.sites[site].greet("test")
+
+    def steps(self, count: int = 1, *sites: int) -> None:
+        for _ in range(count):
+            for site in sites or tuple(self.sites):
+                self.sites[site].step()
+            self.engine.tick()
+
+    def until(self, outcome: int, *sites: int, most: int = 40) -> None:
+        """Go on until so many attempts have ended."""
+        for _ in range(most):
+            if len(self.receipts) >= outcome:
+                return
+            self.steps(1, *sites)
+        raise AssertionError(f"only {len(self.receipts)} attempts ended; {self.events}")
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        return [msgspec.json.decode(data, type=SignedReceipt).receipt for data in self.engine.store.receipts()]
+
+    def check_sums(self) -> None:
+        model = {name: array.copy() for name, array in sorted(MODEL.items())}
+        for said in self.receipts:
+            if said.outcome == "opened":
+                model = after(self.lab, model, said)
+        from secagg.study import weights
+
+        assert weights.digest(weights.encode(model)) == self.engine.progress.model
+
+
+@pytest.fixture
+def play(make_lab) -> Iterator[Play]:
+    with contextlib.ExitStack() as stack:
+        made = Play(make_lab(sites=5, changes={"rounds = 10": "rounds = 6"}), stack)
+        yield made
+        made.engine.store.close()
+
+
+def test_a_site_thirty_minutes_late(play: Play) -> None:
+    """The round goes on without it after the join deadline; it is invited to the next one."""
+    play.join(1, 2, 3, 4)
+    play.steps(2)
+    assert play.engine.live is None, "the coordinator waits for the fifth"
+    play.clock.now += play.lab.study.deadlines.join + 1
+    play.until(1)
+    play.clock.now += 1800
+    play.join(5)
+    play.steps(1)
+    play.until(2)
+    assert [said.included for said in play.receipts] == [(1, 2, 3, 4), (1, 2, 3, 4, 5)]
+    play.check_sums()
+
+
+def test_a_site_drops_for_two_rounds_and_returns(play: Play) -> None:
+    play.join(1, 2, 3, 4, 5)
+    play.until(1)
+    for ended in (2, 3):
+        for _ in range(20):
+            if len(play.receipts) == ended:
+                break
+            play.steps(1, 1, 2, 3, 4)
+            play.clock.now += 15
+    play.steps(1)
+    play.until(4)
+    assert [5 in said.included for said in play.receipts] == [True, False, False, True]
+    play.check_sums()
+
+
+def test_a_site_that_vanishes_after_sharing_keys(play: Play) -> None:
+    """Its masks are taken off; when it comes back it is told that the round went on, and joins the next."""
+    play.join(1, 2, 3, 4, 5)
+    while play.engine.live is None or play.engine.live.status.phase.value != "masked-input":
+        play.steps(1)
+    play.steps(1, 1, 2, 3, 4)
+    play.clock.now += play.lab.study.deadlines.phase + 1
+    play.until(1, 1, 2, 3, 4)
+    play.steps(2)
+    play.until(2)
+    assert [said.included for said in play.receipts] == [(1, 2, 3, 4), (1, 2, 3, 4, 5)]
+    play.check_sums()
+
+
+def test_too_few_end_in_an_abort_and_the_next_round_succeeds(play: Play) -> None:
+    play.join(1, 2, 3, 4, 5)
+    while play.engine.live is None or play.engine.live.status.phase.value != "masked-input":
+        play.steps(1)
+    play.steps(1, 1, 2)
+    play.clock.now += play.lab.study.deadlines.phase + 1
+    play.engine.tick()
+    assert [(said.outcome, said.round) for said in play.receipts] == [("aborted", 0)]
+    assert "are needed" in play.receipts[0].reason
+    play.steps(2)
+    play.until(2)
+    assert [(said.outcome, said.round) for said in play.receipts] == [("aborted", 0), ("opened", 1)]
+    play.check_sums()
+
+
+def test_a_removed_site(play: Play) -> None:
+    """The study goes on from the round where it is, without the site, once the others have signed again."""
+    play.join(1, 2, 3, 4, 5)
+    play.until(2)
+    play.engine.store.close()
+    folder.remove_site(play.lab.home / "lead" / "study.toml", 5)
+    play.lab.distribute()
+    play.stack.close()
+    play.engine = play.lab.engine(clock=play.clock)
+    play.sites.clear()
+    play.join(1, 2, 3, 4)
+    play.until(4)
+    assert "signed again" in play.receipts[2].reason, "the round that was on was bound to the old roster"
+    assert (play.receipts[3].round, play.receipts[3].included) == (3, (1, 2, 3, 4))
+    with pytest.raises(UsageError, match="not in the roster"):
+        play.lab.participant(5, link_to=play.engine).__enter__()
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 5, 6])
+def test_the_coordinator_restarts_at_every_step(play: Play, steps: int) -> None:
+    play.join(1, 2, 3, 4, 5)
+    play.steps(steps)
+    play.restart()
+    play.until(2)
+    assert [said.outcome for said in play.receipts] == ["opened", "opened"]
+    assert all(len(said.included) == 5 for said in play.receipts)
+    play.check_sums()
+
+
+def test_a_site_restored_from_an_old_backup(play: Play, tmp_path) -> None:
+    """Its stale journal makes it send another masked input: the coordinator refuses, and the sum is not wrong."""
+    play.join(1, 2, 3, 4, 5)
+    while play.engine.live is None or play.engine.live.status.phase.value != "masked-input":
+        play.steps(1)
+    state = play.lab.site_state(5)
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    with sqlite3.connect(state / "site.db") as source, sqlite3.connect(backup / "site.db") as copy:
+        source.backup(copy)
+    shutil.copytree(state / "models", backup / "models")
+    play.steps(1, 5)
+    first = [frame for *_, frame in play.link(5).sent]
+    del play.sites[5]
+    shutil.rmtree(state)
+    shutil.copytree(backup, state)
+    play.join(5, train=lambda model, context: known_update(context.site + 1, context.round))
+    play.steps(1, 5)
+    assert "left" in play.events[5]
+    play.steps(3)
+    play.clock.now += play.lab.study.deadlines.phase + 1
+    play.until(1)
+    play.check_sums()
+    assert 5 in play.receipts[0].included
+    assert len(first) > 2
+
+
+def test_a_site_told_that_it_was_restored_skips_the_round(play: Play) -> None:
+    play.join(1, 2, 3, 4, 5)
+    play.steps(3)
+    del play.sites[5]
+    play.join(5, restored=True)
+    while not play.receipts:
+        play.steps(1)
+        play.clock.now += 10
+    play.until(2)
+    assert [(said.round, 5 in said.included) for said in play.receipts[:2]] == [(0, False), (1, True)], play.receipts
+    play.check_sums()
+
+
+def test_nothing_else_is_taken_under_a_number(play: Play) -> None:
+    play.join(1, 2, 3, 4, 5)
+    play.steps(1)
+    play.steps(1, 1)
+    assert play.engine.live is not None
+    live, (_, _, number, frame) = play.engine.live, play.link(1).sent[0]
+    assert live.accept(1, number, 10**9, frame, None) is False
+    with pytest.raises(Contradiction, match="never say it twice"):
+        live.accept(1, number, 10**9, frame + b"x", None)
+
+
+def fill(store: Store) -> None:
+    """Let no page be added to the database any more, and use up what is free in it."""
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    for number in range(1000):
+        with store.transaction():
+            store.set_fact(f"filler {number}", bytes(4000))
+
+
+def failure(play: Play, site: int) -> UsageError | None:
+    try:
+        play.sites[site].step()
+    except UsageError as error:
+        return error
+    return None
+
+
+def test_a_full_disk_at_the_coordinator(play: Play) -> None:
+    """Nothing is acknowledged that is not on disk; with room again, the round goes on."""
+    play.join(1, 2, 3, 4, 5, give_up_after=0.0)
+    play.engine.tick()
+    with pytest.raises(StorageError, match="full"):
+        fill(play.engine.store)
+    assert play.engine.live is not None
+    refusals = [str(error) for _ in range(3) for site in play.sites if (error := failure(play, site)) is not None]
+    assert refusals
+    assert all("disk" in text or "full" in text for text in refusals)
+    play.restart()
+    play.until(1)
+    assert play.receipts[0].included == (1, 2, 3, 4, 5)
+    play.check_sums()
+
+
+def test_a_torn_transcript_is_mended(play: Play) -> None:
+    play.join(1, 2, 3, 4, 5)
+    play.until(2)
+    path = play.lab.state / "transcript.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    play.restart()
+    assert path.read_bytes() == whole
+
+
+def test_a_damaged_journal_is_refused(play: Play) -> None:
+    play.join(1, 2, 3, 4, 5)
+    play.steps(3)
+    assert play.engine.live is not None
+    play.engine.store._db.execute("UPDATE journal SET data = x'00' WHERE kind = 'frame' AND site = 2")
+    with pytest.raises(UsageError, match="frame 0 of site 2 is damaged"):
+        play.restart()
+
+
+def test_one_coordinator_per_folder(tmp_path) -> None:
+    with StateLock(tmp_path), pytest.raises(UsageError, match="another process works on"):
+        StateLock(tmp_path)
+    StateLock(tmp_path).release()
+
+
+def test_a_state_of_another_version(tmp_path) -> None:
+    Store(tmp_path).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "coordinator.db")) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(StorageError, match="another version"):
+        Store(tmp_path)
+
+
+def test_masked_inputs_are_erased_when_the_round_closes(play: Play) -> None:
+    play.join(1, 2, 3, 4, 5)
+    play.until(1)
+    masked = [frame for _, _, _, frame in play.link(1).sent]
+    held = b"".join(path.read_bytes() for path in play.lab.state.rglob("*") if path.is_file())
+    assert not any(frame[-64:] in held for frame in masked)
+    assert [entry.kind for entry in play.engine.store.journal()] in ([], ["begin"])
