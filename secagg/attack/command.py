@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from secagg import theme
+from secagg.attack import epsilon
 from secagg.attack.catalogue import run_all
 from secagg.attack.outcomes import Outcome, Result
 from secagg.attack.report import attack_html, show
@@ -18,7 +19,8 @@ from secagg.attack.setting import Setting, read_setting
 from secagg.errors import UsageError
 
 LAST = 100
-PARTS = ("protocol", "sum", "grid")
+LEAST_RELEASES = 1000
+PARTS = ("protocol", "sum", "grid", "epsilon")
 
 
 def attack_command(
@@ -30,6 +32,9 @@ def attack_command(
     corrupt: Annotated[int | None, typer.Option(help="Sites that collude with the server.")] = None,
     noise: Annotated[float | None, typer.Option(help="Noise in the sum, over one site's clip.")] = None,
     only: Annotated[str | None, typer.Option(help=f"A part of the catalogue: {', '.join(PARTS)}.")] = None,
+    claim: Annotated[float, typer.Option(help="With --only epsilon: what the mechanism is calibrated for.")] = 1.0,
+    releases: Annotated[int, typer.Option(help="With --only epsilon: releases of each world.")] = epsilon.RELEASES,
+    sigma: Annotated[float, typer.Option(help="With --only epsilon: the noise over the calibrated one.")] = 1.0,
     html: Annotated[Path | None, typer.Option(help="Write a report with plots here.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -49,7 +54,12 @@ def attack_command(
     }
     given = {name: value for name, value in told.items() if value is not None}
     setting = Setting(**given) if configuration is None else read_setting(configuration, **given)
-    results = _run(setting, only or "", quiet=json)
+    if only == "epsilon":
+        if not claim > 0 or not sigma > 0 or releases < LEAST_RELEASES:
+            raise UsageError(f"--claim and --sigma are above 0, --releases is {LEAST_RELEASES} or more")
+        results = list(epsilon.run_all(setting, claim, releases, sigma))
+    else:
+        results = _run(setting, only or "", quiet=json)
     if html is not None:
         try:
             html.write_text(attack_html(setting, results), encoding="utf-8")

@@ -55,7 +55,9 @@ def attack_html(setting: Setting, results: list[Result]) -> str:
         for result in results
     )
     plots = "".join(
-        f"<section><h2>{escape(result.name)}</h2>{curve(result.curve)}</section>" for result in results if result.curve
+        f"<section><h2>{escape(result.name)}</h2>{curve(result.curve, _axis(result))}</section>"
+        for result in results
+        if result.curve
     )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>secagg attack</title>'
@@ -67,18 +69,23 @@ def attack_html(setting: Setting, results: list[Result]) -> str:
     )
 
 
-def curve(points: tuple[tuple[float, float], ...]) -> str:
-    """Draw shares (0 to 1) over bits as an SVG line."""
+def _axis(result: Result) -> str:
+    return "bits of one coordinate" if result.number == 0 else "releases a world; 100% is the claim"
+
+
+def curve(points: tuple[tuple[float, float], ...], axis: str) -> str:
+    """Draw shares (0 to 1, and above in false claims) over ``axis`` as an SVG line."""
     width, height, left = 860, 260, 60
     span = max(x for x, _ in points) or 1.0
+    top = max(1.0, *(y for _, y in points))
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return left + (width - left - 20) * x / span, height - 40 - (height - 60) * y
+        return left + (width - left - 20) * x / span, height - 40 - (height - 60) * y / top
 
     placed = [place(x, y) for x, y in points]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
     dots = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{theme.VERMILION}"><title>{bits:g} bits: {share:.0%}</title>'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{theme.VERMILION}"><title>{bits:g}: {share:.0%}</title>'
         "</circle>"
         f'<text x="{x:.1f}" y="{height - 22}" text-anchor="middle" fill="#444">{bits:g}</text>'
         for (x, y), (bits, share) in zip(placed, points, strict=True)
@@ -90,6 +97,6 @@ def curve(points: tuple[tuple[float, float], ...]) -> str:
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="share of examples found, by bits" font-size="12" '
         f'font-family="Helvetica, Arial"><polyline points="{line}" fill="none" stroke="{theme.VERMILION}" '
-        f'stroke-width="2"/>{dots}{ticks}<text x="{left}" y="{height - 4}" fill="#444">bits of one coordinate</text>'
+        f'stroke-width="2"/>{dots}{ticks}<text x="{left}" y="{height - 4}" fill="#444">{axis}</text>'
         "</svg>"
     )

@@ -79,8 +79,8 @@ BUGS = [
     ),
     Bug(
         "ledger-after-release", "protocols/pairwise/client.py",
-        "            self._record_answer(self.state, step.state.survivors)\n        self.state = step.state",
-        "            self._recorded = step.state.survivors\n        self.state = step.state",
+        "self.warnings += memory.answer(self._ledger, state.me.params, state.me.policy, *about)",
+        "self._recorded_later = about",
         "tests/protocols/test_rule_removal.py",
     ),
     Bug(
@@ -118,12 +118,18 @@ BUGS = [
     ),
     Bug(
         "field-too-narrow", "quant/capacity.py",
-        "width = (clients * (levels - 1)).bit_length()", "width = ((clients - 1) * (levels - 1)).bit_length()",
+        "width = (clients * (levels - 1) + 2 * noise).bit_length()",
+        "width = ((clients - 1) * (levels - 1) + 2 * noise).bit_length()",
         "tests/quant/test_capacity.py",
     ),
     Bug(
-        "no-clip", "secagg/session.py",
-        "config.codec.clip(config.layout.flatten(update))", "config.layout.flatten(update)",
+        "noise-share-missing", "quant/noise/shares.py",
+        "self.target / (self.least - self.colluders)", "self.target / self.clients",
+        "tests/quant/noise/test_shares.py",
+    ),
+    Bug(
+        "no-clip", "secagg/contribution.py",
+        "clipped = flat = codec.clip(whole)", "clipped = flat = whole",
         "tests/secagg/test_session.py::test_the_clip_bounds_one_example_whatever_the_weight",
     ),
     Bug(
