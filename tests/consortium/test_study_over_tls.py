@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 
 import msgspec
@@ -14,6 +15,7 @@ from secagg.contribution import encode
 from secagg.coordinator import chain
 from secagg.site.store import SiteStore
 from secagg.study import receipt, rounds, weights
+from secagg.transcript import records
 from secagg.transport.messages import Finished
 from tests.support.consortium import MODEL, Lab, known_update
 
@@ -49,6 +51,21 @@ def after(lab: Lab, model: dict[str, np.ndarray], said: receipt.Receipt) -> dict
     return rounds.moved(model, layout.unflatten(mean))
 
 
+def check_transcript(lab: Lab, receipts: list[receipt.Receipt]) -> None:
+    """The audit transcript is one chain, and says of every attempt what the receipts say."""
+    previous, found = "0" * 64, []
+    for number, line in enumerate((lab.state / "transcript.jsonl").read_bytes().splitlines()):
+        record = records.read(line)
+        assert (record.number, record.previous) == (number, previous)
+        previous = hashlib.sha256(line).hexdigest()
+        found.append(record)
+    assert isinstance(found[0], records.Study)
+    begun = [record.params_hash for record in found if isinstance(record, records.Parameters)]
+    assert begun == [said.params for said in receipts]
+    survivors = [record.survivors for record in found if isinstance(record, records.Survivors)]
+    assert {said.included for said in receipts if said.outcome == "opened"} <= set(survivors)
+
+
 def check_study(lab: Lab, site: int) -> list[receipt.Receipt]:
     """Check every receipt of a site, the transcript, and that every opened sum is the integer sum."""
     store = SiteStore(lab.site_state(site))
@@ -56,7 +73,7 @@ def check_study(lab: Lab, site: int) -> list[receipt.Receipt]:
     store.close()
     assert signed
     assert all(receipt.is_valid(lab.study, one) for one in signed)
-    lines = (lab.state / "transcript.jsonl").read_text().splitlines()
+    lines = (lab.state / "receipts.jsonl").read_text().splitlines()
     previous = chain.BEGINNING
     told = []
     for line in lines:
@@ -71,6 +88,7 @@ def check_study(lab: Lab, site: int) -> list[receipt.Receipt]:
         if said.outcome == "opened":
             model = after(lab, model, said)
             assert said.result == weights.digest(weights.encode(model)).hex()
+    check_transcript(lab, told)
     found = (lab.site_state(site) / "models" / "last.safetensors").read_bytes()
     assert found == weights.encode(model)
     return told
