@@ -12,7 +12,8 @@ import pytest
 import quant
 from protocols import SystemEntropy
 from secagg.contribution import encode
-from secagg.coordinator import chain
+from secagg.coordinator import bodies, chain
+from secagg.coordinator.store import Entry, Store
 from secagg.site.store import SiteStore
 from secagg.study import receipt, rounds, weights
 from secagg.transcript import records
@@ -104,6 +105,26 @@ def test_three_sites_finish_a_study(make_lab) -> None:
         (number, "opened", (1, 2, 3)) for number in range(3)
     ]
     assert list(web.engine.store.blobs.iterdir()) == []
+
+
+def test_large_frames_are_files_until_the_round_closes(make_lab, monkeypatch) -> None:
+    lab = make_lab(sites=3, changes={"rounds = 10": "rounds = 2"})
+    monkeypatch.setattr(bodies, "SMALL_FRAME", 256)
+    named: set[str] = set()
+    note = Store.note
+
+    def noting(store: Store, entry: Entry) -> int:
+        if entry.file is not None:
+            assert (store.blobs / entry.file).stat().st_size > 256
+            named.add(entry.file)
+        return note(store, entry)
+
+    monkeypatch.setattr(Store, "note", noting)
+    with lab.coordinator(until_finished=True) as web:
+        join_all(lab, lab.sites)
+    assert len(named) >= 2 * 3
+    assert list(web.engine.store.blobs.iterdir()) == []
+    check_study(lab, 3)
 
 
 @pytest.mark.parametrize("path", ["/hub", "/a/b"])
