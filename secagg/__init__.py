@@ -18,19 +18,28 @@ for _package in (protocols, quant):
             "install secagg in an environment of its own, or remove the other package"
         )
 
-from secagg.aggregate import Aggregate, aggregate  # noqa: E402  # only once the packages are known to be ours
+from secagg.adaptive import RoundPlanner  # noqa: E402  # only once the packages are known to be ours
+from secagg.aggregate import Aggregate, aggregate  # noqa: E402
+from secagg.broadcast import Downlink  # noqa: E402
 from secagg.config import RoundConfig  # noqa: E402
-from secagg.errors import RoundRefused, UsageError  # noqa: E402
+from secagg.errors import RoundRefused, SeedMissing, UsageError  # noqa: E402
+from secagg.feedback import SiteResidual  # noqa: E402
+from secagg.monitoring import Monitoring  # noqa: E402
 from secagg.record import RoundRecord, View  # noqa: E402
 from secagg.session import ClientSession, ServerSession  # noqa: E402
 
 __all__ = [
     "Aggregate",
     "ClientSession",
+    "Downlink",
+    "Monitoring",
     "RoundConfig",
+    "RoundPlanner",
     "RoundRecord",
     "RoundRefused",
+    "SeedMissing",
     "ServerSession",
+    "SiteResidual",
     "UsageError",
     "View",
     "aggregate",

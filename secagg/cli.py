@@ -8,6 +8,8 @@ import typer
 
 from protocols import ParameterError, ProtocolError
 from quant import QuantError
+from secagg.attack.command import attack_command
+from secagg.audit.command import audit_command
 from secagg.bench.command import bench_command
 from secagg.coordinator.command import serve_command
 from secagg.demo.command import demo_command
@@ -37,6 +39,8 @@ app.command("serve")(serve_command)
 app.command("join")(join_command)
 app.command("check")(check_command)
 app.command("status")(status_command)
+app.command("audit")(audit_command)
+app.command("attack")(attack_command)
 
 
 @app.callback()

@@ -121,14 +121,16 @@ class Client:
 
     def _record(self, state: states.ClientState, following: states.ClientState) -> None:
         """Put into the ledger what the step from ``state`` to ``following`` says, before it is said."""
-        if isinstance(state, states.ExpectConsistencyCheckRequest) and isinstance(
-            following, states.ExpectUnmaskingRequest
-        ):
-            about = (state.session, state.model_hash, self._data_version)
-            memory.sign(self._ledger, state.me.params, *about, following.signed or ())
-        if isinstance(state, states.ExpectUnmaskingRequest) and isinstance(following, states.Completed):
-            about = (state.session, state.model_hash, self._data_version)
-            self.warnings += memory.answer(self._ledger, state.me.params, state.me.policy, *about, following.survivors)
+        if isinstance(state, states.ExpectShareKeysRequest | states.ExpectRevealRandomnessRequest):
+            if isinstance(following, states.ExpectMaskedInputRequest | states.ExpectNeighboursRequest):
+                memory.join(self._ledger, state.me.params, following.session, self._data_version)
+        elif isinstance(state, states.ExpectConsistencyCheckRequest):
+            if isinstance(following, states.ExpectUnmaskingRequest) and following.signed is not None:
+                about = (state.session, state.model_hash, self._data_version, following.signed)
+                memory.sign(self._ledger, state.me.params, *about)
+        elif isinstance(state, states.ExpectUnmaskingRequest) and isinstance(following, states.Completed):
+            about = (state.session, state.model_hash, self._data_version, following.survivors)
+            self.warnings += memory.answer(self._ledger, state.me.params, state.me.policy, *about)
 
     @property
     def wants_input(self) -> bool:

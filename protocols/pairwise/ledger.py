@@ -2,7 +2,7 @@
 
 A round's state dies with the round, and a restored backup does not know what was said since. The ledger does: it is
 written before anything leaves, is never rolled back (keep it out of backups, or restore it from no earlier than the
-last receipt), and holds no secret. Rules C30 to C33 are checked against it.
+last receipt), and holds no secret. Rules C30 to C34 are checked against it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ import msgspec
 from protocols.pairwise.params import LocalPolicy, RoundParams
 from protocols.pairwise.validation.rules import Rule, refuse
 
-Said = Literal["keys", "input", "signature", "answer"]
+Said = Literal["keys", "session", "input", "signature", "answer"]
 
 
 class Participation(msgspec.Struct, frozen=True):
     """One thing that a client said.
 
     Attributes:
-        said: ``"keys"`` when a round began, ``"input"`` before the masked input left, ``"signature"`` before the
-            signature on the survivors (active rounds), ``"answer"`` before the shares.
+        said: ``"keys"`` when a round began, ``"session"`` before anything was said to a key directory, ``"input"``
+            before the masked input left, ``"signature"`` before the signature on the survivors (active rounds),
+            ``"answer"`` before the shares.
         study: name of the study.
         round_index: number of the round.
         attempt: number of the try at it.
         task: hash of what lies above the protocol.
-        model_hash: hash of the model trained (32 zero bytes with ``"keys"``: it is not known yet).
+        model_hash: hash of the model trained (32 zero bytes with ``"keys"`` and ``"session"``: it is not known yet).
         data_version: the client's own name for the state of its data.
         session: session id (32 zero bytes with ``"keys"``).
         members: the survivors with ``"signature"`` and ``"answer"``, else the invited clients.
@@ -88,6 +89,24 @@ def begin(ledger: Ledger, params: RoundParams, policy: LocalPolicy, data_version
             f"allows {policy.max_attempts}",
         )
     ledger.append(_entry("keys", params, NOTHING, data_version, NOTHING, params.clients))
+
+
+def join(ledger: Ledger, params: RoundParams, session: bytes, data_version: str) -> None:
+    """Record that a session is joined (rule C34: one session for one attempt at a round).
+
+    A client that is restored from a backup of the start has the same keys, and the same part of a joint seed. In a
+    second session, its mask key could be opened where its self mask was in the first; and its part would be known
+    before the directory is chosen. Whoever tries a round again gives the attempt another number.
+    """
+    this = (params.study, params.round_index, params.attempt)
+    for entry in ledger.entries():
+        if entry.said == "session" and (*_round(entry), entry.attempt) == this and entry.session != session:
+            refuse(
+                Rule.ONE_SESSION,
+                f"this client has already joined another session in attempt {params.attempt} at round "
+                f"{params.round_index} of study {params.study!r}",
+            )
+    ledger.append(_entry("session", params, NOTHING, data_version, session, params.clients))
 
 
 def contribute(ledger: Ledger, params: RoundParams, session: bytes, model_hash: bytes, data_version: str) -> None:

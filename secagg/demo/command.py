@@ -17,7 +17,7 @@ from secagg.demo.scenarios import SCENARIOS
 from secagg.demo.schemes import SCHEMES
 from secagg.demo.sweep_command import check_axis, sweep_command
 from secagg.errors import UsageError
-from secagg.transcript import Transcript
+from secagg.transcript.chain import Transcript
 
 DEFAULT_FOLDER = Path("secagg-demo")
 DEFAULTS = DemoConfig()

@@ -24,7 +24,7 @@ from secagg.contribution import Contribution
 from secagg.demo.config import DemoConfig
 from secagg.demo.models import State
 from secagg.demo.training import Consortium, Server, plain_mean
-from secagg.demo.unmasked import Train, same_in_the_clear, unmasked_round
+from secagg.demo.unmasked import Train, included_by, same_in_the_clear, unmasked_round
 from secagg.feedback import SiteResidual
 from secagg.inprocess import simulated_identities
 from secagg.opened import Opened
@@ -65,16 +65,26 @@ class Advanced:
 
 
 class Plain:
-    """Plain float FedAvg (or FedSGD): what quantization and masks are compared with."""
+    """Plain float FedAvg (or FedSGD): what quantization and masks are compared with.
 
-    def __init__(self, config: DemoConfig, consortium: Consortium) -> None:
+    Args:
+        config: what to run.
+        consortium: whose data.
+        together: train all sites in one batch, for sweeps.
+    """
+
+    def __init__(self, config: DemoConfig, consortium: Consortium, *, together: bool = False) -> None:
+        self._together = together
         self.model = consortium.start
         self._consortium = consortium
         self._server = Server(config.updates)
 
     def advance(self, round_index: int, included: Sequence[int]) -> None:
         """Average the updates of those sites."""
-        updates = {site: self._consortium.update(site, round_index, self.model) for site in included}
+        if self._together:
+            updates = self._consortium.updates(included, round_index, self.model)
+        else:
+            updates = {site: self._consortium.update(site, round_index, self.model) for site in included}
         self.model = self._server.apply(self.model, plain_mean(updates, self._consortium.weights_in(round_index)))
 
 
@@ -86,6 +96,7 @@ class Secure:
         consortium: whose data.
         masked: whether the protocol runs; else the same integers are added in the clear, for sweeps.
         compare: with masks, also add in the clear, and compare bit for bit.
+        together: train all sites in one batch, for sweeps.
         transcript: with masks, keeps the evidence for an auditor.
 
     Attributes:
@@ -100,11 +111,12 @@ class Secure:
         *,
         masked: bool = True,
         compare: bool = False,
+        together: bool = False,
         transcript: Transcript | None = None,
     ) -> None:
         self.model = consortium.start
         self._config, self._consortium = config, consortium
-        self._masked, self._compare = masked, compare
+        self._masked, self._compare, self._together = masked, compare, together
         self._identities, self._roster = simulated_identities(consortium.sites)
         self._witness = None if transcript is None else StudyWitness(transcript, self._identities)
         if transcript is not None:
@@ -123,11 +135,16 @@ class Secure:
         config = self._round_config(round_index)
         weights, stopwatch = self._consortium.weights_in(round_index), Stopwatch()
 
+        dropouts, settings = self._config.dropouts(round_index), self.planner
+        ready: dict[int, State] = {}
+        if self._together:
+            sites = included_by(self._config.sites, dropouts)
+            ready = self._consortium.updates(sites, round_index, received)
+
         def train(site: int) -> tuple[State, int]:
             with stopwatch.training(site):
-                return self._consortium.update(site, round_index, received), weights[site]
+                return ready.get(site) or self._consortium.update(site, round_index, received), weights[site]
 
-        dropouts, settings = self._config.dropouts(round_index), self.planner
         equal = False
         if self._masked:
             opened, record, equal = self._masked_sum(config, data, train, dropouts, stopwatch, last=last)

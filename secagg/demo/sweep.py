@@ -17,7 +17,7 @@ from secagg.demo.training import Consortium
 from secagg.demo.unmasked import included_by
 from secagg.errors import UsageError
 
-BITS = (2, 3, 4, 5, 6, 8, 10)
+BITS = (2, 3, 4, 5, 6, 8)
 SCHEMES = ("stochastic", "nearest", "dither", "rotation-dither", "nearest+feedback")
 SKEWS = ("iid", "label:1", "label:0.5", "label:0.2", "label:0.05", "quantity:0.5")
 SITES = (3, 5, 10, 20, 35, 50)
@@ -223,7 +223,7 @@ class _Runner:
         key = _plain_key(config)
         if key not in self._plain:
             consortium = Consortium(key)
-            plain = Plain(key, consortium)
+            plain = Plain(key, consortium, together=True)
             for round_index in range(key.rounds):
                 plain.advance(round_index, included_by(key.sites, key.dropouts(round_index)))
             self._plain[key] = consortium.accuracy(plain.model)
@@ -233,7 +233,7 @@ class _Runner:
     @staticmethod
     def _secure(config: DemoConfig, *, masked: bool) -> tuple[float, bool]:
         consortium = Consortium(config)
-        secure = Secure(config, consortium, masked=masked, compare=masked)
+        secure = Secure(config, consortium, masked=masked, compare=masked, together=True)
         rounds = [secure.advance(round_index) for round_index in range(config.rounds)]
         return consortium.accuracy(secure.shown), all(advanced.equal for advanced in rounds)
 

@@ -8,7 +8,7 @@ of a small one (Wang et al. 2020, "Tackling the objective inconsistency problem"
 update is a public number (`secagg.demo.config.update_limit`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from secagg.demo.config import BATCH_SIZE, LOCAL_STEPS, DemoConfig, learning_rat
 from secagg.demo.datasets import load
 from secagg.demo.models import State, build_model, copy_of
 from secagg.demo.partition import Skew, partition
+from secagg.demo.together import train_together
 
 # Equal on purpose: see `secagg.demo.config.update_limit`.
 ADAM_DECAY = (0.9, 0.9)
@@ -104,17 +105,27 @@ class Consortium:
         Depends on its arguments and the seed alone, not on what was trained before.
         """
         self._model.load_state_dict(weights)
-        examples = self.examples(site, round_index)
-        draw = torch.Generator().manual_seed(_seed_of(self._config.seed, round_index, site))
         rate = learning_rate(round_index, self._config.rounds)
         optimizer = torch.optim.Adam(self._model.parameters(), lr=rate, betas=ADAM_DECAY, fused=True)
-        for _ in range(LOCAL_STEPS):
-            batch = torch.randperm(len(examples.y), generator=draw)[:BATCH_SIZE]
+        for x, y in self._batches(site, round_index):
             optimizer.zero_grad()
-            loss = cross_entropy(self._model(examples.x[batch]), examples.y[batch])
-            loss.backward()  # type: ignore[no-untyped-call]
+            cross_entropy(self._model(x), y).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         return {name: tensor - weights[name] for name, tensor in copy_of(self._model).items()}
+
+    def updates(self, sites: Sequence[int], round_index: int, weights: State) -> dict[int, State]:
+        """Give what several sites send in this round; deltas are trained together, which is faster."""
+        if self._config.updates == "gradient":
+            return {site: self.gradient(site, round_index, weights) for site in sites}
+        batches = {site: self._batches(site, round_index) for site in sites}
+        return train_together(weights, batches, learning_rate(round_index, self._config.rounds), ADAM_DECAY)
+
+    def _batches(self, site: int, round_index: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Draw a site's mini-batches of a round, by the seed."""
+        examples = self.examples(site, round_index)
+        draw = torch.Generator().manual_seed(_seed_of(self._config.seed, round_index, site))
+        drawn = (torch.randperm(len(examples.y), generator=draw)[:BATCH_SIZE] for _ in range(LOCAL_STEPS))
+        return [(examples.x[batch], examples.y[batch]) for batch in drawn]
 
     def accuracy(self, weights: State) -> float:
         """Share of the test examples, 0 .. 1, that the model with ``weights`` labels rightly."""

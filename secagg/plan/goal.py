@@ -9,7 +9,7 @@ import numpy as np
 
 import quant
 from quant.planning import MAX_PLANNED_WIDTH
-from secagg.config import RoundConfig
+from secagg.config import UPDATE, RoundConfig
 from secagg.errors import UsageError
 
 DEFAULT_ERROR = 1e-3
@@ -121,11 +121,11 @@ def judge(goal: Goal, quantization: dict[str, Any]) -> quant.Setting | None:
 
 
 def masked_bytes(clients: int, dim: int, quantization: dict[str, Any]) -> int:
-    """Give the bytes of one client's masked vectors, as a session of these settings sends them.
+    """Give the bytes of one client's masked update, as a session of these settings sends it.
 
     Raises:
         quant.QuantError: settings that make no codec, or that this cohort overflows.
     """
     layout = quant.Layout.of(np.zeros(dim, np.float32))
     config = RoundConfig(tuple(range(1, clients + 1)), layout, quantization)
-    return sum(vector.packed_bytes for vector in config.params.vectors)
+    return next(vector.packed_bytes for vector in config.params.vectors if vector.name == UPDATE)

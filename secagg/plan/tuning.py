@@ -37,7 +37,7 @@ class Trial:
         codec: its name.
         wire_bits: of every layer, or one for all.
         accuracy: what the task returned.
-        wire_bytes: bytes of one client's masked vectors, as a session sends them.
+        wire_bytes: bytes of one client's masked update, as a session sends it.
     """
 
     quantization: dict[str, Any]

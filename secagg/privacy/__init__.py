@@ -11,6 +11,7 @@ from secagg.privacy.mechanism import Claim, Cost, DiscreteGaussianNoise, Noise, 
 from secagg.privacy.policy import LocalPrivacyPolicy, PrivacyTerms, Review
 from secagg.privacy.receipts import Countersigned, countersign, issue, raise_to
 from secagg.privacy.sensitivity import Relation, Sensitivity, Unit, of_patient, of_site
+from secagg.privacy.shared import honest_noise, release_shared, sharing_of
 
 __all__ = [
     "Budget",
@@ -41,9 +42,12 @@ __all__ = [
     "calibrate",
     "claim",
     "countersign",
+    "honest_noise",
     "issue",
     "of_patient",
     "of_site",
     "raise_to",
     "release",
+    "release_shared",
+    "sharing_of",
 ]

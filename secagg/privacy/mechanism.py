@@ -8,6 +8,7 @@ written down and added to later. Epsilon is computed from it once a delta is nam
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -234,6 +235,16 @@ def release(noise: Noise, sensitivity: Sensitivity, sampling: Sampling | None = 
         raise PrivacyInputError("sampling amplifies for unit patient and relation 'add or remove' only; leave it out")
     curve = tuple(map(min, renyi.sampled_gaussian(m, sampling.rate), renyi.gaussian(m)))
     return Cost(gaussian=_up(m * m), curve=curve, failure=sensitivity.failure, releases=1)
+
+
+def largest(costs: Sequence[Cost]) -> Cost:
+    """Return the least cost that none of these exceeds, part by part; at least one is needed."""
+    return Cost(
+        gaussian=max(cost.gaussian for cost in costs),
+        curve=tuple(map(max, *(cost.curve for cost in costs), NO_CURVE)),
+        failure=max(cost.failure for cost in costs),
+        releases=max(cost.releases for cost in costs),
+    )
 
 
 def claim(cost: Cost, sensitivity: Sensitivity, delta: float) -> Claim:

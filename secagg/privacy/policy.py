@@ -22,12 +22,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
-from secagg.privacy.calibration import Law, noise_of
+from quant import QuantError
+from quant.noise import Sharing
+from secagg.privacy.calibration import Law
 from secagg.privacy.errors import PrivacyInputError, PrivacyRefused
 from secagg.privacy.ledger import Budget, Charge, Ledger, Permit
-from secagg.privacy.mechanism import Claim, Cost, Sampling, claim, release
+from secagg.privacy.mechanism import Claim, Cost, Sampling, claim
 from secagg.privacy.sensitivity import Relation, Sensitivity, Unit, of_patient
+from secagg.privacy.shared import FAMILIES, release_shared
 
 Reason = tuple[str, str]
 
@@ -98,7 +102,7 @@ class PrivacyTerms:
         return Sensitivity(unit=unit, relation=relation, l2_squared=bound, dim=self.dim)
 
     def cost(self) -> Cost:
-        """Return the cost of one release, from the noise that ``honest`` sites are left with.
+        """Return the cost of one release, from the noise that honest sites are left with after any tolerated drop-outs.
 
         Raises:
             PrivacyInputError: terms for which no claim is made.
@@ -106,8 +110,13 @@ class PrivacyTerms:
         sampling = None
         if self.sampling_rate != 1:
             sampling = Sampling(rate=self.sampling_rate, independent=self.sampling_secret, secret=self.sampling_secret)
-        noise = noise_of(Law(self.law), self.share * self.honest, self.honest)
-        return release(noise, self.sensitivity(), sampling)
+        least, colluders = self.least_survivors, self.colluders
+        try:
+            family = FAMILIES[Law(self.law)]
+            sharing = Sharing(Fraction(self.share) * self.honest, self.clients, least, colluders, family)
+        except QuantError as error:
+            raise PrivacyInputError(str(error)) from error
+        return release_shared(sharing, self.sensitivity(), sampling)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

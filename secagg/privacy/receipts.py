@@ -15,7 +15,7 @@ from protocols.primitives import signing
 from secagg.privacy import ledger as ledgers
 from secagg.privacy.errors import LedgerError
 from secagg.privacy.ledger import Budget, Charge, Ledger
-from secagg.privacy.mechanism import Cost
+from secagg.privacy.mechanism import largest
 from secagg.privacy.sensitivity import Relation, Unit
 
 SITE_DOMAIN = b"secagg privacy receipt 1"
@@ -167,15 +167,5 @@ def raise_to(ledger: Ledger, last: Countersigned, site: bytes, witness: bytes) -
                 relation=total.relation,
                 terms=b"restored",
             )
-            ledger.append(db, charge, at_least(target, ledger.spent(total.cohort)))
+            ledger.append(db, charge, largest([target, ledger.spent(total.cohort)]))
     return True
-
-
-def at_least(one: Cost, other: Cost) -> Cost:
-    """Return the larger of two costs, part by part."""
-    return Cost(
-        gaussian=max(one.gaussian, other.gaussian),
-        curve=tuple(map(max, one.curve, other.curve)),
-        failure=max(one.failure, other.failure),
-        releases=max(one.releases, other.releases),
-    )

@@ -78,6 +78,8 @@ ROOMS = {
     "secagg": Room(PRODUCT, never=ADAPTERS),
     "secagg.cli": Room(PRODUCT, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
+    "secagg.attack": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
+    "secagg.attack.inversion": Room(PRODUCT | {"torch"}, never=ADAPTERS, lazily=frozenset({"torch"})),
     "secagg.bench": Room(PRODUCT | {"matplotlib"} | PEERS, never=ADAPTERS, lazily=PEERS),
     "secagg.plan": Room(PRODUCT | {"optuna"}, never=ADAPTERS, lazily=frozenset({"optuna"})),
     # Accounts for what others do, and depends on none of them: a site's budget must not hang on a framework.
@@ -87,8 +89,15 @@ ROOMS = {
     "secagg.transport": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
     "secagg.coordinator": Room(PRODUCT | SERVER, never=ADAPTERS | {"secagg.site"}),
     "secagg.site": Room(PRODUCT | {"httpx"}, never=ADAPTERS | {"secagg.coordinator"}),
-    # An auditor does not trust the code it audits: of secagg it sees the configuration and its errors only.
-    "secagg.audit": Room(NUMERIC | CRYPTO | {"rich", "secagg.audit", "secagg.config", "secagg.errors"}),
+    # An auditor does not trust the code it audits: of secagg it sees the form of records only, of protocols the
+    # primitives, the parameters and the arithmetic of graphs. It computes the rest itself.
+    "secagg.audit": Room(
+        NUMERIC
+        | {"msgspec", "protocols.primitives", "protocols.suites"}
+        | {"protocols.pairwise.params", "protocols.pairwise.finder"}
+        | {"rich", "typer", "secagg.audit", "secagg.errors", "secagg.theme"}
+        | {"secagg.transcript.records", "secagg.transcript.receipts"}
+    ),
     "secagg.integrations": Room(PRODUCT),
     **{f"secagg.integrations.{name}": _adapter(name, *FRAMEWORKS[name]) for name in FRAMEWORKS},
 }
@@ -99,6 +108,7 @@ ROOMS = {
 SYNTHETIC_DATA = {
     "secagg.demo": "--seed fixes how the patients are split over the sites and the batches shuffled",
     "secagg.bench": "made-up updates, vectors whose mean is estimated, share points of a cohort too large to run",
+    "secagg.attack": "made-up updates of a rehearsal, and the data that an attacker tries to find again",
     "secagg.simulate": "--seed fixes the synthetic vectors and the drop-out schedule",
 }
 MAY_DRAW_FROM_OS = ("protocols.entropy", "quant.streams")

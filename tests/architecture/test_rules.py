@@ -79,7 +79,7 @@ ALLOWED = [
     ),
     ("secagg.simulate", "import numpy as np\nnp.random.default_rng(0)"),
     ("secagg.coordinator.app", "from starlette.routing import Route"),
-    ("secagg.audit.log", "from secagg.config import Study\nimport protocols\nfrom . import checks"),
+    ("secagg.audit.log", "from secagg.transcript import records\nimport protocols.primitives\nfrom . import checks"),
     ("secagg.integrations.flower.app", "import flwr\nfrom . import mod\nimport secagg"),
 ]
 

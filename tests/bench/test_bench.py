@@ -16,6 +16,7 @@ KEYS = {
     "shamir": {"case", "seconds", "peer", "peer_seconds", "ratio"},
     "scaling": {"case"},
     "memory": {"case", "peak_bytes", "packed_vector_bytes", "packed_vectors"},
+    "peers": {"system", "clients", "dim", "dropped", "client_seconds", "server_seconds", "uplink_bytes", "exact"},
     "mechanism": {"mechanism", "clients", "dim", "epsilon", "bits", "mse", "mse_gaussian"},
     "noise": {"law", "sigma", "draws_per_second", "peer", "peer_draws_per_second"},
 }

@@ -31,6 +31,13 @@ def test_report_and_result_are_written_and_the_next_step_is_named(here, capfd):
     assert "\x1b" not in out + err
 
 
+def test_an_auditor_checks_the_study_with_no_more_arguments(here, capfd):
+    assert main([*QUICK, "--out", "run"]) == 0
+    assert "secagg audit run/transcript.jsonl" in capfd.readouterr().out
+    assert main(["audit", "run/transcript.jsonl"]) == 0
+    assert "no claim is broken" in capfd.readouterr().out
+
+
 def test_json_prints_one_object_and_nothing_else(here, capfd):
     assert main([*QUICK, "--json"]) == 0
     out, err = capfd.readouterr()

@@ -65,9 +65,8 @@ def test_the_server_keeps_what_the_way_down_left_out(consortium):
 def test_monitoring_reports_every_round_and_warns_of_a_bad_range():
     good, bad = run(replace(BASE, rounds=1)), run(replace(BASE, rounds=1, range=1e-4))
     assert not good.warned
-    (warning,) = bad.warned
-    assert "widen the range" in warning
-    assert to_json(bad)["warnings"] == [warning]
+    assert any("widen the range" in warning for warning in bad.warned)
+    assert to_json(bad)["warnings"] == list(bad.warned)
     seen = to_json(good)["per_round"][0]["monitoring"]
     assert seen["clients"] == 5 or seen["clients"] == 6
     assert 0 < seen["relative_error"] < 0.1
@@ -81,7 +80,7 @@ def test_error_feedback_rescues_coarse_nearest_rounding():
 
     def final(config):
         consortium = Consortium(config)
-        secure = Secure(config, consortium, masked=False)
+        secure = Secure(config, consortium, masked=False, together=True)
         for index in range(config.rounds):
             secure.advance(index)
         return consortium.accuracy(secure.shown)

@@ -94,3 +94,13 @@ def test_threads_are_given_back_after_an_error():
         fail()
     assert seen == [1]
     assert torch.get_num_threads() == before
+
+
+def test_sites_trained_together_get_what_they_get_alone(consortium):
+    """Up to float32 rounding, which Adam's quotient may enlarge where a gradient is next to nothing."""
+    together = consortium.updates(tuple(consortium.sites), 3, consortium.start)
+    for site in consortium.sites:
+        alone = consortium.local_update(site, 3, consortium.start)
+        for name in alone:
+            assert torch.allclose(together[site][name], alone[name], atol=0.02 * update_limit(3, 30)), (site, name)
+            assert (together[site][name] - alone[name]).abs().median() < 1e-6

@@ -13,7 +13,7 @@ import typer.main
 from secagg.cli import app
 
 ROOT = Path(__file__).parents[2]
-READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))]
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), ROOT / "secagg" / "privacy" / "README.md"]
 
 
 def blocks(language: str) -> list[tuple[str, str]]:

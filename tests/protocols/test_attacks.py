@@ -1,6 +1,6 @@
 """The field's attacks, by their number in the list that SECURITY.md answers to: each is stopped, and by which rule.
 
-The attack code is in tests/support; test_rule_removal.py shows that every one of them wins when its rules are off.
+The attack code is in secagg/attack; test_rule_removal.py shows that every one of them wins when its rules are off.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import pytest
 from protocols import ProtocolError, RemoteProtocolError
 from protocols.pairwise import Rule
 from protocols.pairwise import messages as m
-from tests.support.adversary import AttackFailedError
+from secagg.attack.adversary import AttackFailedError
+from secagg.attack.network import Network, edit
 from tests.support.cohort import SPARSE_ACTIVE, make_cohort
-from tests.support.network import Network, edit
 from tests.support.scenarios import NOT_STOPPED, SCENARIOS, Scenario
 
 ATTACKS = {

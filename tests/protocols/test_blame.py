@@ -13,8 +13,8 @@ from protocols.pairwise import Rule
 from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.wire import Message
+from secagg.attack.network import Delivery, Network, edit, read_frame
 from tests.support.cohort import ACTIVE, SPARSE_ACTIVE, Variant, identity, make_cohort
-from tests.support.network import Delivery, Network, edit, read_frame
 
 pytestmark = pytest.mark.fast
 

@@ -14,8 +14,8 @@ import pytest
 from protocols import LocalProtocolError
 from protocols.pairwise import Phase, VectorSpec
 from protocols.pairwise.graph import CompleteGraph, HararyGraph
+from secagg.attack.network import Delivery, Network, edit
 from tests.support.cohort import ACTIVE, CURIOUS, JOINT, VARIANTS, Cohort, Variant, Vectors, make_cohort
-from tests.support.network import Delivery, Network, edit
 
 Graph = CompleteGraph | HararyGraph
 DENSE = (CURIOUS, ACTIVE, JOINT)

@@ -21,9 +21,9 @@ from protocols.pairwise import messages as m
 from protocols.pairwise import server as server_machine
 from protocols.pairwise import states
 from protocols.wire import Message
+from secagg.attack.network import Network, read_frame
 from tests.support.cohort import ACTIVE, SPARSE_ACTIVE, Variant, make_cohort
 from tests.support.entropy import InsecureSeededEntropy
-from tests.support.network import Network, read_frame
 
 MUTANTS = 100_000
 

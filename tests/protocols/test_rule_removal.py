@@ -6,7 +6,7 @@ import pytest
 
 from protocols import ProtocolError, RemoteProtocolError
 from protocols.pairwise import Rule
-from tests.support.adversary import AttackFailedError
+from secagg.attack.adversary import AttackFailedError
 from tests.support.scenarios import NOT_STOPPED, SCENARIOS, Scenario
 from tests.support.switches import Guard, switch_off
 

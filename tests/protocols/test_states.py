@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from protocols import LocalProtocolError, ParameterError, ProtocolError, RemoteProtocolError, Secret
-from protocols.pairwise import Client, Phase, Server, states
+from protocols.pairwise import Client, MemoryRelay, Phase, Server, states
 from protocols.pairwise import client as client_machine
 from protocols.pairwise import messages as m
 from protocols.pairwise import server as server_machine
 from protocols.wire import Message
-from tests.support.adversary import AttackFailedError
+from secagg.attack.adversary import AttackFailedError
+from secagg.attack.network import Network, read_frame
 from tests.support.cohort import MODEL, VARIANTS, Variant, make_cohort
 from tests.support.entropy import PUBLIC_LABELS, EntropyFailureError, FailingEntropy, InsecureSeededEntropy
-from tests.support.network import Network, read_frame
 from tests.support.scenarios import SCENARIOS, Scenario
 
 
@@ -103,7 +103,10 @@ def test_server_takes_what_its_table_says_and_nothing_else(variant: Variant) -> 
 def test_a_finished_server_does_nothing(variant: Variant) -> None:
     _, server_states, _ = WALKS[variant.name]
     for kind in (states.Opened, states.Aborted):
-        for call in (server_machine.advance, lambda state: server_machine.abort(state, "again")):
+        for call in (
+            lambda state: server_machine.advance(state, MemoryRelay().entry),
+            lambda state: server_machine.abort(state, "again"),
+        ):
             with pytest.raises(LocalProtocolError, match="over"):
                 call(server_states[kind])
         assert server_machine.status(server_states[kind]).phase is None

@@ -20,7 +20,7 @@ from tests.support.edges_of_rounds import DIRECTORY, ROUND
 pytestmark = pytest.mark.fast
 
 CASES: list[Case] = [*ROUND, *DIRECTORY, *SHARES, *SURVIVORS, *ANSWERS]
-LEDGER_RULES = {"C30", "C31", "C32", "C33"}
+LEDGER_RULES = {"C30", "C31", "C32", "C33", "C34"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}-{case.check.__name__}")
@@ -44,7 +44,7 @@ def test_every_rule_is_here() -> None:
     assert {case.rule for case in CASES} | LEDGER_RULES == {rule.value for rule in Rule}
 
 
-# -- what a client remembers (C30 to C33) ------------------------------------------------------------------------------
+# -- what a client remembers (C30 to C34) ------------------------------------------------------------------------------
 
 POLICY = LocalPolicy(max_attempts=3, min_cohort_difference=3)
 PARAMS = PLAIN.params
@@ -66,6 +66,16 @@ def test_c30_attempts_are_counted_whatever_number_the_server_gives_them() -> Non
     refused(Rule.ATTEMPTS_FEW, ledger.begin, memory, PARAMS, POLICY, "")
     ledger.begin(memory, instead(PARAMS, round_index=1), POLICY, "")
     ledger.begin(memory, instead(PARAMS, study="another"), POLICY, "")
+
+
+def test_c34_one_session_for_one_attempt() -> None:
+    memory = MemoryLedger()
+    ledger.join(memory, PARAMS, SESSION, "")
+    ledger.join(memory, PARAMS, SESSION, "")
+    refused(Rule.ONE_SESSION, ledger.join, memory, PARAMS, bytes(32), "")
+    ledger.join(memory, instead(PARAMS, attempt=1), bytes(32), "")
+    ledger.join(memory, instead(PARAMS, round_index=1), bytes(32), "")
+    ledger.join(memory, instead(PARAMS, study="another"), bytes(32), "")
 
 
 def test_c31_one_input_for_one_round_and_model() -> None:

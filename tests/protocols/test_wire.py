@@ -16,9 +16,9 @@ from protocols.pairwise import client as client_machine
 from protocols.pairwise import messages as m
 from protocols.pairwise import server as server_machine
 from protocols.wire import WIRE_VERSION, WireRule
+from secagg.attack.network import Delivery, Network, read_frame
 from tests.support.cohort import ACTIVE, CURIOUS, JOINT, SPARSE_ACTIVE, SPARSE_CURIOUS, Variant, make_cohort
 from tests.support.entropy import InsecureSeededEntropy
-from tests.support.network import Delivery, Network, read_frame
 
 PARAMS = make_cohort(CURIOUS).params
 CONTEXT = PARAMS.hash()

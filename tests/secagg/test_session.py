@@ -31,6 +31,16 @@ def to_input(config: RoundConfig, model: bytes = MODEL) -> tuple[ServerSession, 
     return server, clients
 
 
+def test_the_clip_bounds_one_example_whatever_the_weight(config: RoundConfig) -> None:
+    """A site of weight 1 among weights up to 50 moves the sum by a fiftieth of the clip, however large its update."""
+    clipped = replace(config, max_weight=50, quantization={"bits": 16, "range": 1.0, "clip": 1.0})
+    _, clients = to_input(clipped)
+    codec = clipped.codec
+    sent = clients[1].prepare(np.full(33, 1e6), weight=1)
+    norm = np.linalg.norm(codec.decode(sent.integers, 1))
+    assert norm < 1 / 50 + codec.facts.step * np.sqrt(33)
+
+
 def test_weighted_round(config: RoundConfig, updates: dict[int, np.ndarray]) -> None:
     weighted = replace(config, max_weight=50)
     server, clients = to_input(weighted)

@@ -10,9 +10,10 @@ import numpy as np
 
 from protocols import Entropy, suites
 from protocols.pairwise import Rule, VectorSpec
-from tests.support import client_attacks as by_client
-from tests.support import server_attacks as by_server
-from tests.support import sparse_attacks as by_graph
+from secagg.attack import client_attacks as by_client
+from secagg.attack import server_attacks as by_server
+from secagg.attack import sparse_attacks as by_graph
+from secagg.attack import survivor_attacks as by_survivors
 from tests.support.cohort import (
     ACTIVE,
     COMPLETE,
@@ -164,25 +165,26 @@ SCENARIOS: list[Scenario] = [
     *on(COMPLETE, by_server.train_another_model, "C20 MODEL_IN_MASKS", anchor=1),
     *on(COMPLETE, by_server.tell_another_model, "active:C25 MODEL_IN_MASKS", anchor=1),
     # Survivors.
-    *on(COMPLETE, by_server.repeat_a_survivor, "C21 active:C25", anchor=9),
-    *on(COMPLETE, by_server.name_few_survivors, "C22 active:C25", anchor=9),
-    *on(COMPLETE, by_server.use_one_that_is_left_out, "C23", anchor=7),
-    *on(_ONLY_ACTIVE, by_server.unmask_others_than_signed, "C24 C25", n=5, policy={"colluders": 0}, anchor=3),
-    *on(_ONLY_ACTIVE, by_server.sign_different_survivors, "C25", n=5, policy={"colluders": 0}, anchor=3),
-    *on(COMPLETE, by_server.ask_for_both_shares, "C26", anchor=2),
-    *on(COMPLETE, by_server.ask_again_after_a_restore, "active:C24 active:C25 C32 C33", anchor=20),
-    *on(_ONLY_ACTIVE, by_server.ask_for_another_model_after_a_restore, "C31", anchor=20),
-    *on(_ONLY_ACTIVE, by_server.sign_again_after_a_restore, "C32", n=5, policy={"colluders": 0}, anchor=20),
-    *on(COMPLETE, by_server.call_it_dropped_and_keep_its_input, "SELF_MASK", anchor=7),
+    *on(COMPLETE, by_survivors.repeat_a_survivor, "C21 active:C25", anchor=9),
+    *on(COMPLETE, by_survivors.name_few_survivors, "C22 active:C25", anchor=9),
+    *on(COMPLETE, by_survivors.use_one_that_is_left_out, "C23", anchor=7),
+    *on(_ONLY_ACTIVE, by_survivors.unmask_others_than_signed, "C24 C25", n=5, policy={"colluders": 0}, anchor=3),
+    *on(_ONLY_ACTIVE, by_survivors.sign_different_survivors, "C25", n=5, policy={"colluders": 0}, anchor=3),
+    *on(COMPLETE, by_survivors.ask_for_both_shares, "C26", anchor=2),
+    *on(COMPLETE, by_survivors.ask_again_after_a_restore, "active:C24 active:C25 C32 C33", anchor=20),
+    *on(COMPLETE, by_survivors.use_the_keys_in_another_session_after_a_restore, "C34", anchor=20),
+    *on(_ONLY_ACTIVE, by_survivors.ask_for_another_model_after_a_restore, "C31", anchor=20),
+    *on(_ONLY_ACTIVE, by_survivors.sign_again_after_a_restore, "C32", n=5, policy={"colluders": 0}, anchor=20),
+    *on(COMPLETE, by_survivors.call_it_dropped_and_keep_its_input, "SELF_MASK", anchor=7),
     # Several rounds.
-    *on(COMPLETE, by_server.try_the_round_again, "C31 C33", anchor=8),
-    *on(COMPLETE, by_server.ask_the_same_next_round, "C33", anchor=8),
-    *on(COMPLETE, by_server.ask_the_same_under_another_task, "C9", policy={"task": bytes(32)}, anchor=8),
+    *on(COMPLETE, by_survivors.try_the_round_again, "C31 C33", anchor=8),
+    *on(COMPLETE, by_survivors.ask_the_same_next_round, "C33", anchor=8),
+    *on(COMPLETE, by_survivors.ask_the_same_under_another_task, "C9", policy={"task": bytes(32)}, anchor=8),
     # The sparse graph.
     *on((SPARSE_CURIOUS,), by_graph.choose_the_neighbours, "C28", **_GRINDABLE, anchor=6),
     *on((SPARSE_ACTIVE,), by_graph.cut_the_ring, "C29", n=12, min_survivors=8, anchor=6),
     *on((SPARSE_ACTIVE,), by_graph.hide_the_neighbours, "C16", n=20, min_survivors=8, anchor=3),
-    *on((JOINT, SPARSE_CURIOUS), by_server.try_again_and_again, "C30", policy={"max_attempts": 2}, anchor=6),
+    *on((JOINT, SPARSE_CURIOUS), by_survivors.try_again_and_again, "C30", policy={"max_attempts": 2}, anchor=6),
     # Malicious clients.
     *on(COMPLETE, by_client.join_uninvited, "C6 S1 C10", clients=(1, 2, 3), anchor=4),
     *on(COMPLETE, by_client.send_input_without_shares, "S2", anchor=7),
@@ -204,6 +206,6 @@ NOT_STOPPED: list[Scenario] = [
     *on(_ONLY_CURIOUS, by_server.surround_with_puppets, "", anchor=4),
     # Rule C33 knows a query by its task among others (a policy that names the task is safe), and compares cohorts two
     # by two.
-    *on(COMPLETE, by_server.ask_the_same_under_another_task, "", anchor=8),
-    *on(COMPLETE, by_server.swap_one_member_at_a_time, "", anchor=8),
+    *on(COMPLETE, by_survivors.ask_the_same_under_another_task, "", anchor=8),
+    *on(COMPLETE, by_survivors.swap_one_member_at_a_time, "", anchor=8),
 ]

@@ -11,8 +11,8 @@ import pytest
 import secagg
 from protocols.pairwise import LocalPolicy
 from secagg.inprocess import simulated_identities
-from secagg.transcript import Transcript, records
-from secagg.transcript.chain import study_record
+from secagg.transcript import records
+from secagg.transcript.chain import Transcript, study_record
 from secagg.transcript.receipts import receipt_hash, receipt_statement
 from secagg.witness import StudyWitness
 

@@ -49,6 +49,7 @@ class Rule(Enum):
     ONE_CONTRIBUTION = "C31"
     ONE_ANSWER = "C32"
     COHORTS_APART = "C33"
+    ONE_SESSION = "C34"
 
     SENDER_INVITED = "S1"
     IN_PHASE = "S2"

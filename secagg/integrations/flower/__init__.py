@@ -4,7 +4,7 @@
     strategy = SecAgg(FedAvg(), max_examples=500)
 
 The mod sends updates, example counts and metrics only as masked parts of a sum, and the wrapper hands the strategy that
-sum's mean. ``README.md`` beside this file says what it withstands, and what a mod cannot do.
+sum's mean. ``secagg/integrations/README.md`` says what it withstands, and what a mod cannot do.
 """
 
 from secagg.integrations.flower.mod import SecAggMod, secagg_mod

@@ -1,7 +1,7 @@
 """The client side: a Flower mod between the messages of the server and the app of the researcher.
 
 A mod rides in the researcher's app, so it protects a site from the server and not from the app: whoever writes the app
-may leave it out. It declares masking; it cannot enforce it (see ``README.md``).
+may leave it out. It declares masking; it cannot enforce it (see ``secagg/integrations/README.md``).
 """
 
 from __future__ import annotations

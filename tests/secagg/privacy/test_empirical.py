@@ -164,8 +164,10 @@ def test_seeds_of_32_bits_are_caught_by_collisions(rng):
     assert audit.repetitions(draw(Skellam(400), count * coordinates, stream()).reshape(count, coordinates)) == 0
     # What such builds do: numpy's old generator, which takes no longer seeds.
     draws = np.empty((count, coordinates), np.int64)
-    for place, seed in enumerate(rng.integers(0, 2**32, count)):
-        poisson = np.random.RandomState(seed).poisson(200, 2 * coordinates)
+    generator = np.random.RandomState()
+    for place, seed in enumerate(rng.integers(0, 2**32, count).tolist()):
+        generator.seed(seed)
+        poisson = generator.poisson(200, 2 * coordinates)
         draws[place] = poisson[:coordinates] - poisson[coordinates:]
     found = audit.repetitions(draws)
     print(f"32-bit seeds: {found} repetitions in 2^18 draws, {math.comb(count, 2) / 2**32:.1f} expected")

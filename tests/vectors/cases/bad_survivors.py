@@ -1,4 +1,4 @@
-"""Rules C20 to C26 and C29 at a client, C31 to C33 by what it remembers, S7 at the server: who survived."""
+"""Rules C20 to C26 and C29 at a client, C31 to C34 by what it remembers, S7 at the server: who survived."""
 
 from __future__ import annotations
 
@@ -171,7 +171,8 @@ class Remembered:
     """A client that remembers something refuses what it would else have done.
 
     Attributes:
-        at: what is refused: ``"submit"``, ``"sign"`` the survivors, or ``"receive"`` of the unmasking question.
+        at: what is refused: to ``"join"`` the session, to ``"submit"``, to ``"sign"`` the survivors, or to
+            ``"receive"`` the unmasking question.
         entry: makes the fields of what is remembered that differ from this very round.
         model: of the update that is handed in.
         accepted: whether the same operation with the right model follows.
@@ -193,7 +194,7 @@ class Remembered:
     def write(self) -> doc.Document:
         recording = self.scene()
         mine = [operation for operation in recording.operations if operation.party == ME]
-        asked = SURVIVORS if self.at == "sign" else QUESTION
+        asked = {"sign": SURVIVORS, "join": "ShareKeysRequest"}.get(self.at, QUESTION)
         question = next(name for name in recording.frames if name in (asked, f"{asked}.to.{ME}"))
         place = next(
             number for number, operation in enumerate(mine)
@@ -209,7 +210,7 @@ class Remembered:
     def _remembered(self, recording: Recording, question: str) -> Participation:
         params = recording.given.params
         session, request = recording.read(question)
-        said = {"receive": "answer", "sign": "signature", "submit": "input"}[self.at]
+        said = {"receive": "answer", "sign": "signature", "submit": "input", "join": "session"}[self.at]
         fields = {
             "said": said,
             "study": params.study,
@@ -219,7 +220,7 @@ class Remembered:
             "model_hash": MODEL,
             "data_version": self.data_version,
             "session": session,
-            "members": params.clients if said == "input" else request.survivors,
+            "members": params.clients if said in ("session", "input") else request.survivors,
         }
         return Participation(**{**fields, **(self.entry(recording) if self.entry else {})})
 
@@ -249,6 +250,8 @@ def remembered() -> Iterator[Remembered]:
               round_index=6, session=NOTHING, members=(2, 3, 5, 9, 700, 65535))  # fmt: skip
     yield bad("C33", "other_study", "The same query was answered in another study, over one member more.", "receive",
               study="another study", session=NOTHING, members=(2, 3, 5, 13))  # fmt: skip
+    yield bad("C34", "other_session", "A backup was restored after another session was joined, with the same keys.",
+              "join", active, session=NOTHING, model_hash=NOTHING)  # fmt: skip
 
 
 def cases() -> list[Any]:

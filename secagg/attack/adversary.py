@@ -9,22 +9,21 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from protocols import Secret
+from protocols import Secret, SystemEntropy
 from protocols.pairwise import Client, masking, share_keys
 from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.pairwise.advertise_keys import session_id
 from protocols.pairwise.reveal_randomness import graph_of, joint_seed
 from protocols.primitives import aead, bitpack, shamir
-from tests.support.cohort import MODEL, Cohort, Vectors, identity
-from tests.support.entropy import InsecureSeededEntropy
-from tests.support.network import read_frame
+from secagg.attack.cohort import MODEL, Cohort, Vectors, identity
+from secagg.attack.network import inside, read_frame
 
 Shares = dict[int, dict[int, int]]
 """Dealer to holder to share."""
 
 
-class AttackFailedError(AssertionError):
+class AttackFailedError(Exception):
     """The attacker did everything it wanted and still does not hold the prize."""
 
 
@@ -33,7 +32,7 @@ class Puppet:
 
     def __init__(self, client: int) -> None:
         self.client = client
-        source = InsecureSeededEntropy("puppet", client)
+        source = SystemEntropy()
         self.enc_secret, self.mask_secret = source.take(32, "enc-key"), source.take(32, "mask-key")
 
 
@@ -214,7 +213,7 @@ class Attacker:
     def loot_colluders(self) -> None:
         """Take the shares that colluders hold, of both kinds, from their machines."""
         for client in self.colluders:
-            for dealer, pair in self.clients[client].state.held_shares.items():
+            for dealer, pair in inside(self.clients[client]).held_shares.items():
                 value = pair.reveal()
                 self.self_shares[dealer][client] = shamir.decode_element(value[: shamir.ELEMENT_BYTES])
                 self.key_shares[dealer][client] = shamir.decode_element(value[shamir.ELEMENT_BYTES :])
@@ -230,6 +229,7 @@ class Attacker:
     # -- computing -------------------------------------------------------------------------------------------------
 
     def self_mask_seed(self, victim: int) -> Secret:
+        """The self-mask seed of ``victim``, from t shares."""
         return self._open(self.self_shares[victim], f"the self-mask seed of client {victim}")
 
     def mask_secret(self, client: int) -> bytes:
@@ -313,8 +313,7 @@ class Attacker:
         agreed = self.cipher.agreement.load(puppet.enc_secret).initiated(self.advertised[holder].enc_key)
         key = share_keys.channel_key(self.cipher, agreed, session, puppet.client, holder)
         associated = share_keys.associated_data(self.cipher, session, puppet.client, holder)
-        source = InsecureSeededEntropy("puppet seals", puppet.client)
-        sealed = aead.seal(key.reveal(), msgspec.msgpack.encode(pair), associated, source)
+        sealed = aead.seal(key.reveal(), msgspec.msgpack.encode(pair), associated, SystemEntropy())
         hashes = check.share_hashes(self.cipher, session, pair)
         signature = bytes(64) if self.cohort.variant.active else b""
         return m.RelayedShares(puppet.client, bytes(32), b"", sealed, *hashes, signature)

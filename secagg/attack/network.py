@@ -12,7 +12,7 @@ from protocols.pairwise import Client, Server
 from protocols.pairwise import messages as m
 from protocols.pairwise.graph import GraphSpec
 from protocols.wire import Message
-from tests.support.cohort import MODEL, Cohort, Vectors
+from secagg.attack.cohort import MODEL, Cohort, Vectors
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ def edit(
         return [] if changed is None else [m.CODEC.encode(context, changed)]
 
     return tamper
+
+
+def inside(machine: Client | Server) -> Any:
+    """Look into a machine's present state, whichever it is."""
+    return machine.state
 
 
 class Network:

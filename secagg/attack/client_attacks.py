@@ -18,10 +18,10 @@ from protocols.pairwise import validation as check
 from protocols.primitives import shamir
 from protocols.suites import CLASSICAL
 from protocols.wire import Message
-from tests.support.adversary import Attacker, AttackFailedError, same
-from tests.support.cohort import MODEL, Cohort, identity
-from tests.support.network import Delivery, Network, Tamper, edit, read_frame
-from tests.support.server_attacks import VICTIM, ask_alike
+from secagg.attack.adversary import Attacker, AttackFailedError, same
+from secagg.attack.cohort import MODEL, Cohort, identity
+from secagg.attack.network import Delivery, Network, Tamper, edit, inside, read_frame
+from secagg.attack.server_attacks import VICTIM, ask_alike
 
 LIAR = 2
 LOW_ORDER = [point.to_bytes(32, "little") for point in (0, 1, 2**255 - 20)]
@@ -79,7 +79,7 @@ def advertise_low_order_keys(cohort: Cohort) -> None:
     """
     clients = cohort.clients()
     for peer, key in zip(cohort.ids[1:], LOW_ORDER, strict=True):
-        advertise(clients[peer], clients[peer].state.advertised.enc_key, key)
+        advertise(clients[peer], inside(clients[peer]).advertised.enc_key, key)
     server = cohort.server()
     for client, machine in clients.items():
         server.receive(client, machine.start())
@@ -91,8 +91,8 @@ def advertise_low_order_keys(cohort: Cohort) -> None:
 
 def advertise(client: Client, enc_key: bytes, mask_key: bytes) -> None:
     """Let a malicious client advertise keys of its choice, signed as the round asks."""
-    me = client.state.me
-    commitment = client.state.advertised.commitment
+    me = inside(client).me
+    commitment = inside(client).advertised.commitment
     signature = me.sign("advertise-keys", me.params.hash(), me.client, enc_key, mask_key, commitment)
     keys = m.AdvertiseKeys(enc_key, mask_key, commitment, signature)
     client.state = msgspec.structs.replace(client.state, advertised=keys)
@@ -120,7 +120,8 @@ def publish_another_share(cohort: Cohort) -> None:
     network.until(m.Phase.UNMASKING)
     for error in network.refusals.values():
         raise error
-    blamed = [error for client, error in network.rejected if error.rule is Rule.OPENING_AS_PUBLISHED]
+    refused = [error for _, error in network.rejected if isinstance(error, RemoteProtocolError)]
+    blamed = [error for error in refused if error.rule is Rule.OPENING_AS_PUBLISHED]
     if [error.culprit for error in blamed] != [VICTIM]:
         raise AttackFailedError("the victim was not blamed")
 
@@ -161,7 +162,7 @@ def mask_with_another_seed(cohort: Cohort) -> None:
     network.step()
     ahead = network.fork().server
     ahead.advance()
-    seed_hash = check.self_mask_hash(cohort.params.cipher_suite, ahead.state.session, LIAR, other.reveal())
+    seed_hash = check.self_mask_hash(cohort.params.cipher_suite, inside(ahead).session, LIAR, other.reveal())
     network.tampers.append(change_dealt(0, seed_hash=seed_hash))
     network.step()
     liar = network.clients[LIAR]
@@ -179,7 +180,7 @@ def send_input_without_shares(cohort: Cohort) -> None:
     network.step()
     network.step([client for client in cohort.ids if client != LIAR])
     network.step()
-    session = network.server.state.session
+    session = inside(network.server).session
     spec = cohort.params.vectors[0]
     network.server.receive(LIAR, m.CODEC.encode(session, signed_chunk(cohort, session, 0, bytes(spec.packed_bytes))))
     network.step()
@@ -220,7 +221,7 @@ def send_one_vector_twice(cohort: Cohort) -> None:
     network = Network(cohort)
 
     def change(chunk: m.MaskedInput) -> Message:
-        return signed_chunk(cohort, network.server.state.session, swapped[chunk.vector], chunk.payload)
+        return signed_chunk(cohort, inside(network.server).session, swapped[chunk.vector], chunk.payload)
 
     network.tampers.append(edit(m.MaskedInput, change, client=LIAR))
     network.until(m.Phase.UNMASKING)

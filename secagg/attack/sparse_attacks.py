@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from protocols.pairwise.graph import HararyGraph
 from protocols.pairwise.reveal_randomness import graph_of, joint_seed
-from tests.support.adversary import Attacker, AttackFailedError, same
-from tests.support.cohort import Cohort
-from tests.support.server_attacks import VICTIM
+from secagg.attack.adversary import Attacker, AttackFailedError, same
+from secagg.attack.cohort import Cohort
+from secagg.attack.server_attacks import VICTIM
 
 
-def choose_the_neighbours(cohort: Cohort) -> None:
+def choose_the_neighbours(cohort: Cohort, tries: int = 200_000) -> None:
     """Biased graph: a colluder reveals, last, the part that gives the victim none but colluders as neighbours."""
     colluders = cohort.ids[-cohort.params.degree :]
     attacker = Attacker(cohort, colluders=colluders)
     attacker.advertise()
     for client in cohort.ids:
         attacker.send_directory(client)
-    for attempt in range(200_000):
+    for attempt in range(tries):
         parts = attacker.revealed(**{f"c{colluders[0]}": attempt.to_bytes(32, "big")})
         seed = joint_seed(cohort.params, attacker.session(VICTIM), parts)
         if graph_of(cohort.params, cohort.ids, seed).build().neighbours(VICTIM) == colluders:
@@ -73,6 +73,6 @@ def hide_the_neighbours(cohort: Cohort) -> None:
     for client in others:
         attacker.send_survivors(client, cohort.ids)
     for client in others:
-        near = {client, *attacker.neighbours(client)}
-        attacker.send_unmasking(client, cohort.ids, (), sorted(near & attacker.signatures.keys()))
+        around = {client, *attacker.neighbours(client)}
+        attacker.send_unmasking(client, cohort.ids, (), sorted(around & attacker.signatures.keys()))
     same(attacker.recover(VICTIM), cohort.inputs[VICTIM])

@@ -1,0 +1,95 @@
+"""What ``secagg attack`` shows on a terminal, and its report with plots."""
+
+from __future__ import annotations
+
+from html import escape
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from secagg import theme
+from secagg.attack.outcomes import Outcome, Result
+from secagg.attack.setting import Setting
+
+COLOURS = {Outcome.STOPPED: theme.GREEN, Outcome.NOT_APPLICABLE: theme.GREY, Outcome.POSSIBLE: theme.VERMILION}
+
+STYLE = """body { font: 16px/1.5 Helvetica, Arial, "Liberation Sans", sans-serif; color: #222; max-width: 60rem;
+margin: 2rem auto; padding: 0 1rem; } h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.2rem; }
+table { border-collapse: collapse; width: 100%; font-size: .85rem; } svg { width: 100%; height: auto; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .5rem; border-bottom: 1px solid #ddd; }
+td.end { white-space: nowrap; font-weight: bold; } tr, section { break-inside: avoid; }"""
+
+
+def headline(setting: Setting, results: list[Result]) -> str:
+    """Say in one sentence what was attacked and what came out."""
+    possible = sum(result.outcome is Outcome.POSSIBLE for result in results)
+    stopped = sum(result.outcome is Outcome.STOPPED for result in results)
+    return (
+        f"{setting.clients} sites, threshold {setting.least}, {setting.protocol}, {setting.colluders} colluding, "
+        f"{setting.adversary} server: {stopped} attacks stopped, {possible} possible"
+    )
+
+
+def show(setting: Setting, results: list[Result], console: Console) -> None:
+    """Print one row for every attack, and what to change."""
+    console.print(headline(setting, results))
+    rows = Table(header_style="bold")
+    rows.add_column("", no_wrap=True)
+    rows.add_column("attack", ratio=3)
+    rows.add_column("end", no_wrap=True)
+    rows.add_column("by", ratio=4)
+    rows.add_column("change", ratio=4)
+    for result in results:
+        end = Text(result.outcome.value, style=COLOURS[result.outcome])
+        rows.add_row(str(result.number or "-"), result.name, end, Text(result.by), Text(result.change))
+    console.print(rows)
+
+
+def attack_html(setting: Setting, results: list[Result]) -> str:
+    """Write the results as one HTML page with inline styles and pictures."""
+    rows = "\n".join(
+        f"<tr><td>{result.number or '-'}</td><td>{escape(result.name)}</td>"
+        f'<td class="end" style="color:{COLOURS[result.outcome]}">{result.outcome.value}</td>'
+        f"<td>{escape(result.by)}</td><td>{escape(result.change)}</td></tr>"
+        for result in results
+    )
+    plots = "".join(
+        f"<section><h2>{escape(result.name)}</h2>{curve(result.curve)}</section>" for result in results if result.curve
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>secagg attack</title>'
+        f"<style>{STYLE}</style></head><body><h1>{escape(headline(setting, results))}</h1>"
+        "<p>Numbers are those of the list in SECURITY.md. Attacks on the protocol ran against real machines with "
+        "random inputs; <em>stopped</em> names the rule that refused.</p>"
+        "<table><thead><tr><th></th><th>attack</th><th>end</th><th>by</th><th>change</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table>{plots}</body></html>\n"
+    )
+
+
+def curve(points: tuple[tuple[float, float], ...]) -> str:
+    """Draw shares (0 to 1) over bits as an SVG line."""
+    width, height, left = 860, 260, 60
+    span = max(x for x, _ in points) or 1.0
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return left + (width - left - 20) * x / span, height - 40 - (height - 60) * y
+
+    placed = [place(x, y) for x, y in points]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
+    dots = "".join(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{theme.VERMILION}"><title>{bits:g} bits: {share:.0%}</title>'
+        "</circle>"
+        f'<text x="{x:.1f}" y="{height - 22}" text-anchor="middle" fill="#444">{bits:g}</text>'
+        for (x, y), (bits, share) in zip(placed, points, strict=True)
+    )
+    ticks = "".join(
+        f'<text x="{left - 8}" y="{place(0, share)[1] + 4:.1f}" text-anchor="end" fill="#444">{share:.0%}</text>'
+        for share in (0.0, 0.5, 1.0)
+    )
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="share of examples found, by bits" font-size="12" '
+        f'font-family="Helvetica, Arial"><polyline points="{line}" fill="none" stroke="{theme.VERMILION}" '
+        f'stroke-width="2"/>{dots}{ticks}<text x="{left}" y="{height - 4}" fill="#444">bits of one coordinate</text>'
+        "</svg>"
+    )

@@ -1,0 +1,102 @@
+"""``audit.html``: one file that opens anywhere, with plots, and ends with the facts of an impact assessment."""
+
+from __future__ import annotations
+
+from html import escape
+from string import Template
+
+from secagg.audit import plots
+from secagg.audit.display import COLOURS, headline, where
+from secagg.audit.facts import assessment
+from secagg.audit.reading import StudyRecords
+from secagg.audit.verdicts import CLAIMS, Report, Row
+
+PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>secagg audit: $study</title>
+<style>
+  body { font: 16px/1.5 Helvetica, Arial, "Liberation Sans", sans-serif; color: #222; background: #fff;
+         max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+  h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
+  h2 { font-size: 1.2rem; margin: 2.2rem 0 .3rem; }
+  p { margin: .3rem 0 .8rem; }
+  .quiet { color: #555; font-size: .9rem; }
+  svg { width: 100%; height: auto; display: block; }
+  table { border-collapse: collapse; width: 100%; font-size: .85rem; }
+  th, td { text-align: left; vertical-align: top; padding: .25rem .5rem; border-bottom: 1px solid #ddd; }
+  th { border-bottom: 2px solid #666; }
+  td.verdict { white-space: nowrap; font-weight: bold; }
+  dt { font-weight: bold; margin-top: .7rem; }
+  dd { margin: 0; }
+  section, tr { break-inside: avoid; }
+  section.long { break-inside: auto; }
+  @media print { body { margin: 0; max-width: none; font-size: 11pt; } }
+</style>
+</head>
+<body>
+<h1>$headline</h1>
+<p class="quiet">Derived from the public records of $source alone. <em>Verified</em>: computed again and equal.
+<em>Attested by site</em>: only the site can know, and it signed. <em>Not checkable</em>: the records do not tell.
+<em>Broken</em>: the records contradict it.</p>
+<section><h2>Verdicts</h2>
+$verdicts</section>
+<section class="long"><h2>Claims</h2>
+<table><thead><tr><th></th><th>claim</th><th>evidence</th><th>verdict</th></tr></thead><tbody>
+$rows
+</tbody></table></section>
+$broken
+<section><h2>Who is in which sum</h2>
+<p>One column a round, one row a site. A sum over one site more or less than another can tell of that site.</p>
+$cohorts</section>
+$budget
+<section class="long"><h2>For the impact assessment</h2>
+<dl>
+$facts
+</dl></section>
+</body>
+</html>
+""")
+
+
+def audit_html(report: Report, found: StudyRecords) -> str:
+    """Write the whole audit as one HTML page with inline styles and pictures."""
+    study = found.study.study if found.study is not None else "receipts"
+    return PAGE.substitute(
+        study=escape(study),
+        headline=escape(headline(report, found)),
+        source=escape(report.source),
+        verdicts=plots.verdict_bars(report),
+        rows="\n".join(map(_row, report.rows())),
+        broken=_broken(report),
+        cohorts=plots.cohorts(found),
+        budget=_budget(found),
+        facts="\n".join(
+            f"<dt>{escape(head)}</dt><dd>{'<br>'.join(map(escape, lines))}</dd>"
+            for head, lines in assessment(report, found)
+        ),
+    )
+
+
+def _row(row: Row) -> str:
+    verdict = f'<td class="verdict" style="color:{COLOURS[row.verdict]}">{escape(row.verdict.value)}</td>'
+    return (
+        f"<tr><td>{row.rule.value}</td><td>{escape(CLAIMS[row.rule])}</td><td>{escape(row.evidence)}</td>{verdict}</tr>"
+    )
+
+
+def _broken(report: Report) -> str:
+    if not report.broken:
+        return ""
+    items = "".join(
+        f"<li><b>{finding.rule.value}</b>, {escape(where(finding))}: {escape(finding.evidence)}</li>"
+        for finding in report.broken
+    )
+    return f"<section><h2>What is broken</h2><ul>{items}</ul></section>"
+
+
+def _budget(found: StudyRecords) -> str:
+    curve = plots.budget(found)
+    return f"<section><h2>Privacy budget</h2>{curve}</section>" if curve else ""

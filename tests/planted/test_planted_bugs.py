@@ -1,0 +1,189 @@
+"""Bugs that somebody could write, each planted in a copy of the tree: the suite must fail. One small test for each.
+
+The list is that of the field's own failures, so far as they are code; ``what`` says what the bug would have cost.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class Bug(NamedTuple):
+    """One planted bug: in ``path``, ``right`` becomes ``wrong``; ``caught_by`` is the test that must fail."""
+
+    name: str
+    path: str
+    right: str
+    wrong: str
+    caught_by: str
+
+
+BUGS = [
+    Bug(
+        "sign-of-a-pairwise-mask", "protocols/pairwise/masking.py",
+        "negative=client > other)", "negative=False)",
+        "tests/secagg/test_aggregate.py::test_mean_of_flat_vectors",
+    ),
+    Bug(
+        "self-mask-missing", "protocols/pairwise/masked_input.py",
+        "terms = [masking.self_mask(client, state.self_mask_seed)]", "terms: list[masking.MaskTerm] = []",
+        "tests/secagg/test_aggregate.py::test_mean_of_flat_vectors",
+    ),
+    Bug(
+        "threshold-off-by-one", "protocols/pairwise/share_keys.py",
+        "shamir.share(seed.reveal(), threshold, holders, entropy)",
+        "shamir.share(seed.reveal(), threshold - 1, holders, entropy)",
+        "tests/protocols/test_vectors.py",
+    ),
+    Bug(
+        "threshold-too-low-accepted", "protocols/pairwise/params.py",
+        "(clients + colluders) // 2 + 1", "(clients + colluders) // 2",
+        "tests/protocols/test_thresholds.py",
+    ),
+    Bug(
+        "nonce-reused", "protocols/primitives/aead.py",
+        'entropy.take(NONCE_BYTES, "aead-nonce")', "bytes(NONCE_BYTES)",
+        "tests/protocols/test_vectors.py",
+    ),
+    Bug(
+        "modulo-instead-of-rejection", "protocols/primitives/residues.py",
+        "drawn[drawn < modulus]", "drawn % np.uint64(modulus)",
+        "tests/protocols/test_primitives.py",
+    ),
+    Bug(
+        "shares-of-both-kinds", "protocols/pairwise/unmasking.py",
+        "_reveal(state.held_shares, request.dropped, _MASK_KEY)",
+        "_reveal(state.held_shares, tuple(sorted(request.dropped + request.survivors)), _MASK_KEY)",
+        "tests/transcript/test_transcript.py",
+    ),
+    Bug(
+        "no-session-in-associated-data", "protocols/pairwise/share_keys.py",
+        'cipher.statement("share", session, dealer, holder)', 'cipher.statement("share", dealer, holder)',
+        "tests/protocols/test_vectors.py",
+    ),
+    Bug(
+        "float-accumulation", "protocols/pairwise/accumulate.py",
+        "residues.add(total[first : first + values.size], values, spec.modulus)",
+        "total[first : first + values.size] = (total[first : first + values.size].astype(float) + values)"
+        ".astype(np.uint64)",
+        "tests/audit/test_audit.py::test_a_clean_study_of_ten_sites_passes_in_time",
+    ),
+    Bug(
+        "ledger-after-release", "protocols/pairwise/client.py",
+        "            self._record_answer(self.state, step.state.survivors)\n        self.state = step.state",
+        "            self._recorded = step.state.survivors\n        self.state = step.state",
+        "tests/protocols/test_rule_removal.py",
+    ),
+    Bug(
+        "unsorted-survivors-signed", "protocols/pairwise/masked_input.py",
+        "return tuple(sorted(client for client, received in state.received.items() if len(received) == chunks))",
+        "return tuple(client for client, received in state.received.items() if len(received) == chunks)",
+        "tests/protocols/test_delivery.py::test_every_order_of_arrival_of_three_gives_the_same_round",
+    ),
+    Bug(
+        "leftovers-accepted", "protocols/wire.py",
+        "if self.encode(frame.context, message) != data:", "if False:",
+        "tests/protocols/test_wire.py",
+    ),
+    Bug(
+        "graph-unchecked", "protocols/pairwise/validation/survivors.py",
+        "if kept <= corrupt:", "if kept < 0:",
+        "tests/protocols/test_attacks.py",
+    ),
+    Bug(
+        "model-not-in-the-masks", "protocols/pairwise/masking.py",
+        "self.session, self.model_hash, spec.encode()", "self.session, bytes(32), spec.encode()",
+        "tests/protocols/test_vectors.py",
+    ),
+    Bug(
+        "dither-seed-reused", "secagg/public.py",
+        '"public-randomness", self._seed, label', '"public-randomness", bytes(32), label',
+        "tests/attack/test_attack.py::test_dither_is_never_the_same_twice_and_would_tell_if_it_were",
+    ),
+    Bug(
+        "weight-in-clear", "protocols/pairwise/masking.py",
+        "    if not residues.is_power_of_two(spec.modulus):\n        _add_residues",
+        '    if spec.name == "weight":\n        return\n'
+        "    if not residues.is_power_of_two(spec.modulus):\n        _add_residues",
+        "tests/audit/test_audit.py::test_kept_inputs_do_not_show_weights",
+    ),
+    Bug(
+        "field-too-narrow", "quant/capacity.py",
+        "width = (clients * (levels - 1)).bit_length()", "width = ((clients - 1) * (levels - 1)).bit_length()",
+        "tests/quant/test_capacity.py",
+    ),
+    Bug(
+        "no-clip", "secagg/session.py",
+        "config.codec.clip(config.layout.flatten(update))", "config.layout.flatten(update)",
+        "tests/secagg/test_session.py::test_the_clip_bounds_one_example_whatever_the_weight",
+    ),
+    Bug(
+        "low-order-keys-accepted", "protocols/pairwise/validation/directory.py",
+        "        except AgreementError as error:\n            refuse(Rule.KEYS_ACCEPTABLE",
+        "        except AgreementError as error:\n            continue\n            refuse(Rule.KEYS_ACCEPTABLE",
+        "tests/protocols/test_rule_removal.py::test_each_layer_stops_the_attack",
+    ),
+    Bug(
+        "signatures-not-verified", "protocols/primitives/signing.py",
+        "    except (InvalidSignature, ValueError):\n        return False",
+        "    except (InvalidSignature, ValueError):\n        return len(signature) == 64",
+        "tests/protocols/test_attacks.py",
+    ),
+    Bug(
+        "auditor-believes-the-chain", "secagg/audit/reading.py",
+        "if record.previous != previous:", "if not record.previous:",
+        "tests/audit/test_forgeries.py::test_a_change_without_chaining_again_breaks_the_chain",
+    ),
+    Bug(
+        "auditor-forgets-a-receipt", "secagg/audit/receipts.py",
+        "        last[receipt.client] = receipt_hash(receipt)\n", "",
+        "tests/audit/test_audit.py::test_a_clean_study_of_ten_sites_passes_in_time",
+    ),
+    Bug(
+        "receipt-names-no-survivors", "secagg/transcript/receipts.py",
+        "            self._survivors = message.survivors", "            pass",
+        "tests/audit/test_audit.py::test_a_clean_study_of_ten_sites_passes_in_time",
+    ),
+]  # fmt: skip
+
+
+def plant(bug: Bug, tree: Path) -> None:
+    """Copy the packages and tests, and change one of them."""
+    for name in ("protocols", "quant", "secagg", "tests"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "SECURITY.md", "README.md"):
+        shutil.copy(ROOT / name, tree / name)
+    source = (tree / bug.path).read_text()
+    assert source.count(bug.right) == 1, f"{bug.path} has changed: plant {bug.name} anew"
+    (tree / bug.path).write_text(source.replace(bug.right, bug.wrong))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_the_bug_is_caught(bug: Bug, tmp_path: Path) -> None:
+    plant(bug, tmp_path)
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", bug.caught_by]
+    told = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=told, capture_output=True, text=True, check=False, timeout=500)
+    # 1 is a failed test; 2 would be a tree that cannot even be imported.
+    assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
+    assert " failed" in done.stdout or " error" in done.stdout
+
+
+@pytest.mark.fast
+def test_every_bug_can_be_planted() -> None:
+    """The text that a bug replaces is there once, and so is the test that must catch it."""
+    assert len({bug.name for bug in BUGS}) == len(BUGS) >= 15
+    for bug in BUGS:
+        assert (ROOT / bug.path).read_text().count(bug.right) == 1, bug.name
+        path, _, function = bug.caught_by.partition("::")
+        assert f"def {function}" in (ROOT / path).read_text(), bug.name
