@@ -13,8 +13,8 @@ from protocols.pairwise.steps import Outbound
 from secagg.config import RoundConfig
 from secagg.opened import Opened
 from secagg.study.definition import Study
-from secagg.transcript import RoundRecorder, Transcript
-from secagg.transcript.chain import study_record
+from secagg.transcript.chain import Transcript, study_record
+from secagg.transcript.recorder import RoundRecorder
 from secagg.transcript.records import Record, write
 
 
