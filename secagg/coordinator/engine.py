@@ -17,7 +17,7 @@ import quant
 from protocols import ProtocolError
 from protocols.pairwise import Phase
 from secagg.config import RoundConfig
-from secagg.coordinator import chain
+from secagg.coordinator import chain, evidence
 from secagg.coordinator.live_round import LiveRound, Opening
 from secagg.coordinator.outcome import Outcome, Progress
 from secagg.coordinator.store import Store
@@ -320,6 +320,8 @@ class Engine:
             self.store.add_round(opening.round, opening.attempt, outcome.kind, msgspec.json.encode(signed), text)
             self.store.set_fact("progress", msgspec.msgpack.encode(progress))
             self.store.add_transcript(list(told))
+            if progress.finished and progress.opened == self.progress.opened + 1:  # finished, and not halted
+                self.store.add_transcript([evidence.ending(self.store.transcript())])
             self.store.clear_journal()
         self.progress, self.live, self.since = progress, None, self.clock()
         self.store.erase_blobs()

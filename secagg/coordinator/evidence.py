@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
@@ -15,7 +16,7 @@ from secagg.opened import Opened
 from secagg.study.definition import Study
 from secagg.transcript.chain import Transcript, study_record
 from secagg.transcript.recorder import RoundRecorder
-from secagg.transcript.records import Record, write
+from secagg.transcript.records import End, Parameters, Record, read, write
 
 
 class Lines:
@@ -88,3 +89,11 @@ def beginning(study: Study) -> Record:
     )
     facts = {"study file, SHA-256": study.hash.hex(), "coordinator": study.study.coordinator}
     return study_record(study.name, "secagg", policy, facts)
+
+
+def ending(lines: Sequence[str]) -> str:
+    """Return the last line of a study's transcript, after ``lines``."""
+    chained = Lines()
+    chained.follow(len(lines), lines[-1])
+    chained.append(End(rounds=sum(isinstance(read(line.encode()), Parameters) for line in lines)))
+    return chained.made[0]
