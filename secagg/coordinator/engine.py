@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import quant
 from protocols import ProtocolError
 from protocols.pairwise import Phase
 from secagg.config import RoundConfig
-from secagg.coordinator import chain
+from secagg.coordinator import chain, evidence
 from secagg.coordinator.live_round import LiveRound, Opening
 from secagg.coordinator.outcome import Outcome, Progress
 from secagg.coordinator.store import Store
@@ -115,7 +115,7 @@ class Engine:
         return self.store.models / f"{model.hex()}.safetensors"
 
     def _resume(self) -> None:
-        chain.write(self.store.folder / "transcript.jsonl", self.store.lines())
+        self._write_lines()
         entries = self.store.journal()
         if not entries:
             return
@@ -279,13 +279,18 @@ class Engine:
         change = live.config.layout.unflatten(opened.mean)
         model = self._keep_model(weights.encode(rounds.moved(before, change)))
         outcome = Outcome("opened", opened.included, model, "", dict(opened.counters), opened.total_weight)
-        self._close(live.opening, live.config.params.hash(), outcome, inputs=True)
+        before_it = self.store.end_of_transcript()
+        told = live.evidence.lines(self.study, before_it, opened, "")
+        self._close(live.opening, live.config.params.hash(), outcome, inputs=True, told=told)
 
     def _abort(self, live: LiveRound, reason: str) -> None:
         outcome = Outcome("aborted", reason=reason[:400])
-        self._close(live.opening, live.config.params.hash(), outcome, inputs=live.has_inputs)
+        told = live.evidence.lines(self.study, self.store.end_of_transcript(), None, reason[:400])
+        self._close(live.opening, live.config.params.hash(), outcome, inputs=live.has_inputs, told=told)
 
-    def _close(self, opening: Opening, params: bytes, outcome: Outcome, *, inputs: bool) -> None:
+    def _close(
+        self, opening: Opening, params: bytes, outcome: Outcome, *, inputs: bool, told: Sequence[str] = ()
+    ) -> None:
         """End an attempt: receipt, transcript, progress and the end of its journal in one transaction."""
         lines = self.store.lines()
         signed = receipt.sign(
@@ -314,12 +319,20 @@ class Engine:
         with self.store.transaction():
             self.store.add_round(opening.round, opening.attempt, outcome.kind, msgspec.json.encode(signed), text)
             self.store.set_fact("progress", msgspec.msgpack.encode(progress))
+            self.store.add_transcript(list(told))
+            if progress.finished and progress.opened == self.progress.opened + 1:  # finished, and not halted
+                self.store.add_transcript([evidence.ending(self.store.transcript())])
             self.store.clear_journal()
         self.progress, self.live, self.since = progress, None, self.clock()
         self.store.erase_blobs()
-        chain.write(self.store.folder / "transcript.jsonl", [*lines, text])
+        self._write_lines()
         self._tidy_models()
         log.info("round ends", extra={"round": opening.round, "outcome": outcome.kind, "reason": outcome.reason})
+
+    def _write_lines(self) -> None:
+        """Bring both files of lines up to what is stored, mending what a crash left."""
+        chain.write(self.store.folder / "receipts.jsonl", self.store.lines())
+        chain.write(self.store.folder / "transcript.jsonl", self.store.transcript())
 
     def _tidy_models(self) -> None:
         """Name the last and the best weights, and erase others that no later round needs."""

@@ -15,6 +15,7 @@ from protocols.pairwise import Phase, Roster
 from protocols.pairwise.messages import CODEC, MaskedInput, limits_at_server
 from protocols.pairwise.steps import Outbound, Status
 from secagg.config import RoundConfig
+from secagg.coordinator.evidence import RoundEvidence
 from secagg.coordinator.store import Entry, Store
 from secagg.errors import UsageError
 from secagg.opened import Opened
@@ -51,6 +52,7 @@ class LiveRound:
         self._store = store
         active = config.adversary == "active"
         self._session = ServerSession(config, opening.model, roster=roster if active else None)
+        self.evidence = RoundEvidence(config, opening.model)
         self._outbound = Outbound()
         self._receivers: frozenset[int] = frozenset()
         self._asked = 0
@@ -80,6 +82,7 @@ class LiveRound:
                     self._session.receive(entry.site, frame)
                 except ProtocolError:
                     continue  # it was refused then, as it is now, and the crash came before it was struck
+                self.evidence.received(entry.site, frame)
                 self._count(entry.site, entry.number, entry.digest, len(frame))
 
     def accept(self, site: int, number: int, sequence: int, frame: bytes, file: str | None) -> bool:
@@ -117,6 +120,7 @@ class LiveRound:
             with self._store.transaction():
                 self._store.strike(entry)
             raise
+        self.evidence.received(site, frame)
         self._count(site, number, digest, len(frame))
         return True
 
@@ -161,6 +165,7 @@ class LiveRound:
     def _advanced(self, outbound: Outbound) -> None:
         """Keep the requests of the phase that begins; those of earlier ones are of no use any more."""
         self._asked += 1
+        self.evidence.sent(outbound)
         self._outbound = outbound
         self._receivers = frozenset(outbound.clients)
 

@@ -28,6 +28,7 @@ CREATE TABLE rounds (
     round INTEGER NOT NULL, attempt INTEGER NOT NULL, outcome TEXT NOT NULL, receipt BLOB NOT NULL, line TEXT NOT NULL,
     PRIMARY KEY (round, attempt)
 ) STRICT;
+CREATE TABLE transcript (number INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
 """
 
 
@@ -187,8 +188,22 @@ class Store:
         return [row[0] for row in self._db.execute("SELECT receipt FROM rounds ORDER BY round, attempt")]
 
     def lines(self) -> list[str]:
-        """Return the transcript's lines, oldest first."""
+        """Return the receipts' lines, oldest first."""
         return [row[0] for row in self._db.execute("SELECT line FROM rounds ORDER BY round, attempt")]
+
+    def add_transcript(self, lines: list[str]) -> None:
+        """Remember further lines of the audit transcript (inside a transaction)."""
+        start = self._db.execute("SELECT COUNT(*) FROM transcript").fetchone()[0]
+        self._db.executemany("INSERT INTO transcript VALUES (?, ?)", enumerate(lines, start))
+
+    def transcript(self) -> list[str]:
+        """Return the lines of the audit transcript."""
+        return [row[0] for row in self._db.execute("SELECT line FROM transcript ORDER BY number")]
+
+    def end_of_transcript(self) -> tuple[int, str] | None:
+        """Return how many lines there are, and the last; ``None`` before the first."""
+        row = self._db.execute("SELECT number, line FROM transcript ORDER BY number DESC LIMIT 1").fetchone()
+        return None if row is None else (row[0] + 1, row[1])
 
     def close(self) -> None:
         """Close the database."""

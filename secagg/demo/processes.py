@@ -122,7 +122,7 @@ def _wait(
     progress: Callable[[int], object],
 ) -> list[float]:
     """Wait for all processes; return when each round ended."""
-    transcript = home / "coordinator-state" / "transcript.jsonl"
+    transcript = home / "coordinator-state" / "receipts.jsonl"
     until = time.monotonic() + START_SECONDS + LONGEST_SECONDS_PER_ROUND * config.rounds
     ends: list[float] = []
     while any(process.poll() is None for process in processes.values()):
@@ -152,7 +152,7 @@ def _judge(home: Path, config: DemoConfig, seconds: float, ends: list[float]) ->
     from secagg.demo.training import moved, plain_mean
 
     state = home / "coordinator-state"
-    lines = (state / "transcript.jsonl").read_bytes().splitlines()
+    lines = (state / "receipts.jsonl").read_bytes().splitlines()
     receipts = tuple(msgspec.convert(msgspec.json.decode(line)["round"], SignedReceipt).receipt for line in lines)
     here = site_task.consortium(definition.load(home / "study.toml").task)
     data = weights.decode((state / "models" / "last.safetensors").read_bytes())

@@ -277,11 +277,12 @@ def test_a_full_disk_at_the_coordinator(play: Play) -> None:
 def test_a_torn_transcript_is_mended(play: Play) -> None:
     play.join(1, 2, 3, 4, 5)
     play.until(2)
-    path = play.lab.state / "transcript.jsonl"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-40])
-    play.restart()
-    assert path.read_bytes() == whole
+    for name in ("transcript.jsonl", "receipts.jsonl"):
+        path = play.lab.state / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-40])
+        play.restart()
+        assert path.read_bytes() == whole
 
 
 def test_a_damaged_journal_is_refused(play: Play) -> None:

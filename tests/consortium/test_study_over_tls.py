@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 
 import msgspec
@@ -11,9 +12,11 @@ import pytest
 import quant
 from protocols import SystemEntropy
 from secagg.contribution import encode
-from secagg.coordinator import chain
+from secagg.coordinator import bodies, chain
+from secagg.coordinator.store import Entry, Store
 from secagg.site.store import SiteStore
 from secagg.study import receipt, rounds, weights
+from secagg.transcript import records
 from secagg.transport.messages import Finished
 from tests.support.consortium import MODEL, Lab, known_update
 
@@ -49,6 +52,21 @@ def after(lab: Lab, model: dict[str, np.ndarray], said: receipt.Receipt) -> dict
     return rounds.moved(model, layout.unflatten(mean))
 
 
+def check_transcript(lab: Lab, receipts: list[receipt.Receipt]) -> None:
+    """The audit transcript is one chain, and says of every attempt what the receipts say."""
+    previous, found = "0" * 64, []
+    for number, line in enumerate((lab.state / "transcript.jsonl").read_bytes().splitlines()):
+        record = records.read(line)
+        assert (record.number, record.previous) == (number, previous)
+        previous = hashlib.sha256(line).hexdigest()
+        found.append(record)
+    assert isinstance(found[0], records.Study)
+    begun = [record.params_hash for record in found if isinstance(record, records.Parameters)]
+    assert begun == [said.params for said in receipts]
+    survivors = [record.survivors for record in found if isinstance(record, records.Survivors)]
+    assert {said.included for said in receipts if said.outcome == "opened"} <= set(survivors)
+
+
 def check_study(lab: Lab, site: int) -> list[receipt.Receipt]:
     """Check every receipt of a site, the transcript, and that every opened sum is the integer sum."""
     store = SiteStore(lab.site_state(site))
@@ -56,7 +74,7 @@ def check_study(lab: Lab, site: int) -> list[receipt.Receipt]:
     store.close()
     assert signed
     assert all(receipt.is_valid(lab.study, one) for one in signed)
-    lines = (lab.state / "transcript.jsonl").read_text().splitlines()
+    lines = (lab.state / "receipts.jsonl").read_text().splitlines()
     previous = chain.BEGINNING
     told = []
     for line in lines:
@@ -71,6 +89,7 @@ def check_study(lab: Lab, site: int) -> list[receipt.Receipt]:
         if said.outcome == "opened":
             model = after(lab, model, said)
             assert said.result == weights.digest(weights.encode(model)).hex()
+    check_transcript(lab, told)
     found = (lab.site_state(site) / "models" / "last.safetensors").read_bytes()
     assert found == weights.encode(model)
     return told
@@ -86,6 +105,26 @@ def test_three_sites_finish_a_study(make_lab) -> None:
         (number, "opened", (1, 2, 3)) for number in range(3)
     ]
     assert list(web.engine.store.blobs.iterdir()) == []
+
+
+def test_large_frames_are_files_until_the_round_closes(make_lab, monkeypatch) -> None:
+    lab = make_lab(sites=3, changes={"rounds = 10": "rounds = 2"})
+    monkeypatch.setattr(bodies, "SMALL_FRAME", 256)
+    named: set[str] = set()
+    note = Store.note
+
+    def noting(store: Store, entry: Entry) -> int:
+        if entry.file is not None:
+            assert (store.blobs / entry.file).stat().st_size > 256
+            named.add(entry.file)
+        return note(store, entry)
+
+    monkeypatch.setattr(Store, "note", noting)
+    with lab.coordinator(until_finished=True) as web:
+        join_all(lab, lab.sites)
+    assert len(named) >= 2 * 3
+    assert list(web.engine.store.blobs.iterdir()) == []
+    check_study(lab, 3)
 
 
 @pytest.mark.parametrize("path", ["/hub", "/a/b"])
