@@ -86,7 +86,7 @@ class ClientSession:
         client: int,
         data: bytes,
         *,
-        ledger: Ledger | None = None,
+        ledger: Ledger,
         data_version: str = "",
         entropy: Entropy | None = None,
         residual: SiteResidual | None = None,

@@ -180,17 +180,15 @@ class Client:
         return states.snapshot(self.state)
 
     @classmethod
-    def restore(
-        cls, data: bytes, *, ledger: Ledger | None = None, data_version: str = "", entropy: Entropy | None = None
-    ) -> Client:
-        """Continue from a snapshot, with the ledger as it is now, not as it was then.
+    def restore(cls, data: bytes, *, ledger: Ledger, data_version: str = "", entropy: Entropy | None = None) -> Client:
+        """Continue from a snapshot, with the ledger as it is now, not as it was then: it knows what was said since.
 
         Raises:
             LocalProtocolError: not a client snapshot.
         """
         client = cls.__new__(cls)
         client._entropy = SystemEntropy() if entropy is None else entropy
-        client._ledger = MemoryLedger() if ledger is None else ledger
+        client._ledger = ledger
         client._data_version = data_version
         client._contributing = False
         client.warnings = ()

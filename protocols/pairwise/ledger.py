@@ -7,6 +7,7 @@ last receipt), and holds no secret. Rules C30 to C34 are checked against it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -167,25 +168,30 @@ def answer(
 ) -> tuple[str, ...]:
     """Record that shares are about to leave, and return warnings.
 
-    Rule C32: one answer per session. Rule C33: the same query (task, model, data) is not answered over two cohorts
-    that differ by fewer than ``min_cohort_difference`` members, whose sums would show those members. Across training
-    rounds the model differs and so does the query; a small difference of cohorts is then only warned about.
+    Rule C32: one answer per session. Rule C33: no combination of the sums over the cohorts in which the same query
+    (task, model, data) was answered tells fewer than ``min_cohort_difference`` members apart from the others. Across
+    training rounds the model differs and so does the query; a small difference of cohorts is then only warned about.
+
+    Members that are in the same of these cohorts have the same weight in every linear combination of the sums. So if
+    each such group is large enough, no combination singles out fewer members.
     """
-    warnings = []
     _check_one_list(ledger, "answer", session, survivors)
-    for entry in ledger.entries():
-        if entry.said != "answer":
-            continue
+    answers = [entry for entry in ledger.entries() if entry.said == "answer"]
+    this = (params.task, model_hash, data_version)
+    same = [set(entry.members) for entry in answers if (entry.task, entry.model_hash, entry.data_version) == this]
+    cohorts = [*same, set(survivors)]
+    groups = Counter(tuple(member in cohort for cohort in cohorts) for member in set().union(*cohorts))
+    smallest = min(groups.values())
+    if len(groups) > 1 and smallest < policy.min_cohort_difference:
+        refuse(
+            Rule.COHORTS_APART,
+            f"with the cohorts in which the same query was answered, this one would set {smallest} members apart from "
+            f"the others; the local policy asks for at least {policy.min_cohort_difference}",
+        )
+    warnings = []
+    for entry in answers:
         difference = len(set(entry.members) ^ set(survivors))
-        if not 0 < difference < policy.min_cohort_difference:
-            continue
-        if (entry.task, entry.model_hash, entry.data_version) == (params.task, model_hash, data_version):
-            refuse(
-                Rule.COHORTS_APART,
-                f"the same query was answered over a cohort that differs by {difference} members; the local policy "
-                f"asks for at least {policy.min_cohort_difference}",
-            )
-        if entry.study == params.study:
+        if entry.study == params.study and 0 < difference < policy.min_cohort_difference:
             warnings.append(f"the cohort differs from that of round {entry.round_index} by {difference} members")
     ledger.append(_entry("answer", params, model_hash, data_version, session, survivors))
     return tuple(warnings)

@@ -302,7 +302,7 @@ class LocalPolicy(msgspec.Struct, frozen=True):
         min_threshold: least threshold; an opened sum holds at least that many inputs.
         colluders: how many other clients (c) may collude with the server without harm to this one.
         sigma: bits of statistical security asked of a sparse graph.
-        min_cohort_difference: the same query is not answered over two cohorts that differ by fewer members.
+        min_cohort_difference: the same query is not answered over cohorts that together set fewer members apart.
         max_attempts: attempts at one round that this client takes part in; a server that may try again can choose
             among that many graphs, so log2 of it is added to ``sigma``.
         adversary: the weakest adversary class that this client accepts to be protected against.

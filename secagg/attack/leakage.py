@@ -83,7 +83,7 @@ def rotate_the_cohort(setting: Setting) -> Result:
     from secagg.attack.survivor_attacks import swap_one_member_at_a_time
 
     number, name = 8, "set differencing: cohorts in rotation"
-    change = "min_cohort_difference above twice the sites that may drop out; secagg audit finds it afterwards (T24)"
+    change = "min_cohort_difference of at least 2; secagg audit finds it afterwards (T24)"
     if setting.noise_multiplier:
         return Result(number, name, Outcome.STOPPED, "noise is charged for every sum", "")
     told = {key: value for key, value in setting.policy.items() if key in ("min_cohort_difference", "adversary")}

@@ -107,7 +107,7 @@ SUMS: list[tuple[Callable[[Setting], Result], dict[str, Any], dict[str, Any]]] =
     (leakage.overflow, {}, {"field_bits": 13}),
     (leakage.metadata, {}, {"clear": ("examples",)}),
     (leakage.tampered_sum, {"evidence": True}, {"evidence": False}),
-    (leakage.rotate_the_cohort, {"policy": {"min_cohort_difference": 3}}, {}),
+    (leakage.rotate_the_cohort, {}, {"policy": {"min_cohort_difference": 1}}),
 ]
 
 
@@ -162,7 +162,7 @@ def test_dither_is_never_the_same_twice_and_would_tell_if_it_were() -> None:
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "study.toml").write_text(
-        '[round]\nclients = 6\nadversary = "curious"\n[policy]\nmin_cohort_difference = 3\n'
+        '[round]\nclients = 6\nadversary = "curious"\n[policy]\nmin_cohort_difference = 2\n'
         '[quantization]\nbits = 8\nrange = 1.0\n[leakage]\nclear = ["loss"]\ndim = 128\n'
     )
     page = tmp_path / "attack.html"

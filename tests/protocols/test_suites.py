@@ -93,7 +93,7 @@ def test_hybrid_round_with_drop_outs(hybrid: int, dropped: tuple[int, ...], rng:
         (frame,) = clients[client].receive(request)
         server.receive(client, frame)
     for client, request in server.advance():
-        clients[client] = Client.restore(clients[client].snapshot())
+        clients[client] = Client.restore(clients[client].snapshot(), ledger=clients[client]._ledger)
         clients[client].receive(request)
         if client not in dropped:
             for frame in clients[client].submit({"x": inputs[client]}, MODEL):

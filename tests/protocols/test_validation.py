@@ -116,12 +116,14 @@ def test_c32_one_signature_for_one_session() -> None:
 def test_c33_the_same_query_over_cohorts_that_are_far_apart_or_equal() -> None:
     memory = MemoryLedger()
     ledger.answer(memory, PARAMS, POLICY, bytes([1]) * 32, MODEL, "v1", (1, 2, 3, 4))
-    near = [(1, 2, 3), (1, 2, 3, 4, 5), (1, 2, 3, 5), (1, 2)]
+    near = [(1, 2, 3), (1, 2, 3, 4, 5), (1, 2, 3, 5), (1, 2), (1, 5, 6, 7), (1,)]
     for number, members in enumerate(near):
         about = (bytes([2 + number]) * 32, MODEL, "v1", members)
         refused(Rule.COHORTS_APART, ledger.answer, memory, instead(PARAMS, round_index=1), POLICY, *about)
     assert ledger.answer(memory, PARAMS, POLICY, bytes([9]) * 32, MODEL, "v1", (1, 2, 3, 4)) == ()
-    assert ledger.answer(memory, PARAMS, POLICY, bytes([10]) * 32, MODEL, "v1", (1,)) == ()
+    assert ledger.answer(memory, PARAMS, POLICY, bytes([10]) * 32, MODEL, "v1", (5, 6, 7)) == ()
+    # Each of these is far from every cohort before, but together they leave fewer than three alike.
+    refused(Rule.COHORTS_APART, ledger.answer, memory, PARAMS, POLICY, bytes([11]) * 32, MODEL, "v1", (3, 4, 5, 6))
 
 
 @pytest.mark.parametrize("other", ["task", "model", "data"])

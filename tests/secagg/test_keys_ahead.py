@@ -71,7 +71,10 @@ def test_a_site_goes_on_from_its_snapshot() -> None:
     setting = config()
     server, sites = keyed(setting)
     server.bind_model(MODEL)
-    sites = {client: ClientSession.restore(setting, client, site.snapshot()) for client, site in sites.items()}
+    sites = {
+        client: ClientSession.restore(setting, client, site.snapshot(), ledger=MemoryLedger())
+        for client, site in sites.items()
+    }
     finish(server, sites)
     assert server.result().included == CLIENTS
 

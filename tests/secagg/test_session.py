@@ -9,7 +9,7 @@ import pytest
 
 import quant
 from protocols import LocalProtocolError, RemoteProtocolError
-from protocols.pairwise import LocalPolicy
+from protocols.pairwise import LocalPolicy, MemoryLedger
 from secagg import ClientSession, RoundConfig, ServerSession, UsageError
 from tests.secagg.conftest import MODEL
 
@@ -151,11 +151,11 @@ def test_unusable_counters(config: RoundConfig, updates: dict[int, np.ndarray], 
 def test_a_restored_session_goes_on(config: RoundConfig, updates: dict[int, np.ndarray]) -> None:
     server, clients = to_input(config)
     for client in clients:
-        clients[client] = ClientSession.restore(config, client, clients[client].snapshot())
+        clients[client] = ClientSession.restore(config, client, clients[client].snapshot(), ledger=MemoryLedger())
         for frame in clients[client].submit(updates[client], MODEL):
             server.receive(client, frame)
     for client, request in server.advance():
-        clients[client] = ClientSession.restore(config, client, clients[client].snapshot())
+        clients[client] = ClientSession.restore(config, client, clients[client].snapshot(), ledger=MemoryLedger())
         for frame in clients[client].receive(request):
             server.receive(client, frame)
         assert clients[client].over

@@ -179,6 +179,7 @@ SCENARIOS: list[Scenario] = [
     # Several rounds.
     *on(COMPLETE, by_survivors.try_the_round_again, "C31 C33", anchor=8),
     *on(COMPLETE, by_survivors.ask_the_same_next_round, "C33", anchor=8),
+    *on(COMPLETE, by_survivors.swap_one_member_at_a_time, "C33", anchor=8),
     *on(COMPLETE, by_survivors.ask_the_same_under_another_task, "C9", policy={"task": bytes(32)}, anchor=8),
     # The sparse graph.
     *on((SPARSE_CURIOUS,), by_graph.choose_the_neighbours, "C28", **_GRINDABLE, anchor=6),
@@ -204,8 +205,6 @@ NOT_STOPPED: list[Scenario] = [
     # A curious round withstands a server that follows the protocol, no other: these are why active rounds exist.
     *on(_ONLY_CURIOUS, by_server.split_the_survivors, "", n=6, anchor=3),
     *on(_ONLY_CURIOUS, by_server.surround_with_puppets, "", anchor=4),
-    # Rule C33 knows a query by its task among others (a policy that names the task is safe), and compares cohorts two
-    # by two.
+    # Rule C33 knows a query by its task among others; a policy that names the task is safe.
     *on(COMPLETE, by_survivors.ask_the_same_under_another_task, "", anchor=8),
-    *on(COMPLETE, by_survivors.swap_one_member_at_a_time, "", anchor=8),
 ]
