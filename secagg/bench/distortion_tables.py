@@ -67,6 +67,13 @@ def _show_schemes(console: Console, rows: Sequence[Row]) -> None:
             theme.human_seconds(first["encode_seconds"]),
         )
     console.print(table)
+    labels = ", ".join(sorted({label for row in rows for label in row["shared_state"]}))
+    cost = next(row for row in rows if row["shared_state"])
+    seconds = theme.human_seconds(max(cost["extra_seconds"], 0.0))
+    console.print(
+        f"{labels} draw on a joint seed, which costs each client {cost['extra_phases']} more phases, "
+        f"{cost['extra_uplink_bytes']} bytes up, {cost['extra_downlink_bytes']} down and {seconds}"
+    )
 
 
 def _figure(row: Row | None, key: str) -> str:

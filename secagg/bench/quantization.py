@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 
 import quant
-from secagg.bench import distortion
+from secagg.bench import distortion, joint_seed
 from secagg.bench.distortion import CLIENTS, DATA, DIM, REPEATS
 from secagg.bench.measure import Effort, Row, median_seconds
 from secagg.bench.schemes import FLOAT16, SCHEMES, WIRE_BITS, Ground
@@ -27,18 +28,23 @@ def bench(effort: Effort) -> list[Row]:
     First rotation with dither and with stochastic rounding, as the planner sets them, at 4 to 12 bits, beside EDEN;
     ``over_best_fixed`` is the planner's error over the least of 54 fixed settings (9 ranges x 3 roundings x rotation or
     not) in the same rounds, less 1. Then every scheme at 8 bits, with ``packed_bytes`` and ``encode_seconds`` of a
-    million float32. Then references that cannot be summed.
+    million float32, the public streams that it draws on (``shared_state``) and what the joint seed behind them costs
+    each client (``extra_phases, extra_uplink_bytes, extra_downlink_bytes, extra_seconds``, measured on small rounds).
+    Then references that cannot be summed.
     """
     widths = (6, 8) if effort.quick else WIDTHS
     rows = [row for data in TABLE_DATA for width in widths for row in _planned(data, width, effort)]
     rows += [row for data in TABLE_DATA for row in _eden(data, effort)]
     grounds = {data: Ground(distortion.sample(data)) for data in DATA}
+    effort.tick("the joint seed")
+    seed = joint_seed.measure(CLIENTS, effort.repeats(9))
     for scheme in SCHEMES:
         effort.tick(f"{scheme}: seconds")
         seconds = _encode_seconds(scheme, grounds["lognormal"], effort)
         for data in DATA:
             effort.tick(f"{scheme}: {data}")
-            rows.append(_scheme(scheme, data, grounds[data], effort) | {"encode_seconds": seconds})
+            row = _scheme(scheme, data, grounds[data], effort) | {"encode_seconds": seconds}
+            rows.append(row | _shared(SCHEMES[scheme](grounds[data], DIM), seed))
     return rows
 
 
@@ -119,6 +125,12 @@ def _scheme(scheme: str, data: str, ground: Ground, effort: Effort) -> Row:
     found = distortion.measure(codec, data, _repeats(effort, REPEATS // 3), dtype)
     width = codec.facts.field_width(CLIENTS) if scheme == FLOAT16 else WIRE_BITS
     return _row(scheme, data, width, found)
+
+
+def _shared(codec: quant.Chain, seed: joint_seed.SeedCost) -> Row:
+    """Give what sites and server must share besides the configuration, and its cost: nothing where nothing is drawn."""
+    cost = seed if codec.public_labels else joint_seed.SeedCost(0, 0, 0, 0.0)
+    return {"shared_state": list(codec.public_labels)} | {f"extra_{key}": value for key, value in asdict(cost).items()}
 
 
 def _encode_seconds(scheme: str, ground: Ground, effort: Effort) -> float:
