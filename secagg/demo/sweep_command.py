@@ -57,12 +57,13 @@ def sweep_command(axis: str, config: DemoConfig, repeats: int, folder: Path | No
 
 def _show(figures: dict[str, object], console: Console) -> None:
     """Print the rows, and what they are."""
-    rows = theme.table("", "scheme", str(figures["sweep"]), "bits", "secagg", "plain floats", "loss in points")
+    axis = [] if figures["sweep"] == "bits" else [str(figures["sweep"])]
+    rows = theme.table("", "scheme", *axis, "bits", "secagg", "plain floats", "loss in points")
     found = figures["rows"]
     for row in found if isinstance(found, list) else []:
         loss = f"{100 * row['loss']:+.2f} ± {100 * row['error']:.2f}"
         accuracies = (f"{100 * row['accuracy']:.1f} %", f"{100 * row['accuracy_plain']:.1f} %")
-        rows.add_row(row["scheme"], row["value"], str(row["bits"]), *accuracies, loss)
+        rows.add_row(row["scheme"], *([row["value"]] if axis else []), str(row["bits"]), *accuracies, loss)
     console.print(rows)
     least = figures["bits_within_one_point"]
     for scheme, bits in least.items() if isinstance(least, dict) else ():

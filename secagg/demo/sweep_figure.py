@@ -48,7 +48,7 @@ def sweep_png(sweep: Sweep) -> bytes:
         axes.set_xlabel(NAMES[sweep.axis])
         axes.set_ylabel("points of accuracy lost to plain floats")
         # Losses of a grid that is far too coarse would flatten all that matters.
-        axes.set_ylim(-2.5, min(max(3.0, 105 * max(row.loss for row in sweep.rows)), 20))
+        axes.set_ylim(-1.5, min(max(3.0, 105 * max(row.loss for row in sweep.rows)), 6))
         bits = "" if sweep.axis == "bits" else f", {sweep.config.bits} bits"
         axes.set_title(
             f"{sweep.config.dataset}, {sweep.config.rounds} rounds, {sweep.rows[0].runs} seeds{bits}", fontsize=11
