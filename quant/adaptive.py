@@ -14,6 +14,9 @@ from quant.clip import l2_norm
 from quant.errors import ConfigurationError, InputError
 from quant.vectors import FloatVector
 
+MOST_EXPONENT = 700.0
+"""e to this is a float64, and moves any clip from one end of its range to the other."""
+
 
 def fraction(value: object, name: str) -> float:
     """Give a number strictly between 0 and 1.
@@ -72,7 +75,8 @@ class AdaptiveClip:
         if not math.isfinite(bits):
             raise InputError("the sum of the clip bits is not finite")
         inside = min(max(bits / count, 0.0), 1.0)
-        bound = self.bound * math.exp(-self.rate * (inside - self.quantile))
+        exponent = -self.rate * (inside - self.quantile)
+        bound = self.bound * math.exp(min(max(exponent, -MOST_EXPONENT), MOST_EXPONENT))
         return replace(self, bound=min(max(bound, self.least), self.most))
 
 
@@ -131,5 +135,5 @@ class BitsByError:
         whole_number(bits, "bits", 1, 32)
         if not (math.isfinite(error) and error >= 0):
             raise InputError(f"a relative error is a number of at least 0, not {error}")
-        missing = 0.5 * math.log2(max(error, 1e-30) / self.target)
+        missing = 0.5 * (math.log2(max(error, 1e-30)) - math.log2(self.target))  # the quotient may overflow
         return min(max(bits + (math.ceil(missing) if missing > 0 else math.trunc(missing)), self.least), self.most)

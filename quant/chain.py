@@ -48,8 +48,10 @@ class Chain:
         for transform, dim in zip(self.transforms, dims, strict=False):
             bounds = transform.narrow(bounds, dim)
         self.grid.check_dim(dims[-1])
+        _check_same_layers((*self.clips, *self.transforms, self.grid))
         check_conditional(self.grid, bounds.l2)
-        reach = bounds.narrowed(linf=self.grid.bound).linf
+        widest = self.grid.widest if isinstance(self.grid, LayeredGrid) else self.grid.bound
+        reach = widest if bounds.linf is None else min(bounds.linf, widest)
         unbiased = self.grid.rounding != "nearest" or self.grid.max_error == 0
         facts = CodecFacts(
             dim=self.dim,
@@ -59,7 +61,7 @@ class Chain:
             bits=(self.grid.levels - 1).bit_length(),
             step=self.grid.step,
             l2_bound=bounds.l2,
-            linf_bound=self.grid.bound if reach is None else reach,
+            linf_bound=reach,
             integer_l2_squared=norm_limit(self.grid, bounds.l2, dims[-1]),
             max_error=self.grid.max_error,
             max_bias=self.grid.max_bias,
@@ -312,6 +314,18 @@ def chain(*stages: Stage, dim: int) -> Chain:
     clips = tuple(stage for stage in stages if isinstance(stage, CLIPS))
     transforms = tuple(stage for stage in stages if isinstance(stage, TRANSFORMS))
     return Chain(dim, clips, transforms, grid)
+
+
+def _check_same_layers(stages: Sequence[object]) -> None:
+    """Refuse layers that differ between stages: ``config`` names them once, and codecs that differ must not agree."""
+    layered = [stage for stage in stages if isinstance(stage, ClipPerLayer | LayerScales | LayeredGrid)]
+    for before, after in pairwise(layered):
+        if before.lengths != after.lengths:
+            first, second = type(before).__name__, type(after).__name__
+            raise ConfigurationError(
+                f"{first} has layers {list(before.lengths)[:8]}, {second} {list(after.lengths)[:8]}: "
+                "all stages of a chain share one list of layers"
+            )
 
 
 def _place(stage: object) -> int:

@@ -34,7 +34,8 @@ class CodecFacts:
         bits: bits of one encoded integer.
         step: distance of grid points, in model units.
         l2_bound: bound on the Euclidean norm of the vector before rounding; None without an L2 clip.
-        linf_bound: bound on the magnitude of every encoded coordinate before and after rounding.
+        linf_bound: bound on the magnitude of every encoded coordinate that is not saturated, before rounding. Rounding
+            moves it by ``max_error`` at most, and never beyond the grid.
         integer_l2_squared: bound on sum (2 q - upper)^2 / 4, the squared norm of the encoded integers around the middle
             of the grid, that no input can exceed (exact); None if nothing bounds it but the grid.
         max_error: bound on |decoded - clipped| per encoded coordinate and vector, if it is not saturated. A rotation

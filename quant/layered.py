@@ -47,6 +47,11 @@ class LayeredGrid:
         return min(grid.bound for grid in self.grids)
 
     @property
+    def widest(self) -> float:
+        """The largest bound of any layer: no coordinate is beyond it after rounding."""
+        return max(grid.bound for grid in self.grids)
+
+    @property
     def step(self) -> float:
         """The largest of any layer."""
         return max(grid.step for grid in self.grids)

@@ -111,7 +111,8 @@ class LosslessGrid:
         if outside:
             raise InputError(f"{outside} coordinates are not below 2^{self.high}: widen the window (exact_high)")
         units = np.ldexp(wide, -self.low)
-        uneven = int(np.count_nonzero(units != np.rint(units)))
+        # a tiny value divided by 2^low may underflow to zero, which is whole
+        uneven = int(np.count_nonzero((units != np.rint(units)) | ((units == 0) & (wide != 0))))
         if uneven:
             raise InputError(f"{uneven} coordinates are no multiples of 2^{self.low}: lower the window (exact_low)")
         np.copyto(out, units, casting="unsafe")
@@ -121,12 +122,16 @@ class LosslessGrid:
         """Give the exact sum of ``count`` vectors.
 
         Raises:
-            InputError: not the sum of ``count`` encoded vectors, or beyond the 53 bits of float64.
+            InputError: not the sum of ``count`` encoded vectors, or beyond the 53 bits or the range of float64.
         """
         units = self.decode_integers(total, count)
         if units.size and max(-int(units.min()), int(units.max())) > 2**EXACT_BITS:
             raise InputError(f"a sum beyond {EXACT_BITS} bits is not exact in float64: use decode_integers")
-        return np.ldexp(units.astype(np.float64), self.low)
+        with np.errstate(over="ignore"):
+            exact = np.ldexp(units.astype(np.float64), self.low)
+        if not np.isfinite(exact).all():
+            raise InputError("a sum is beyond float64: use decode_integers")
+        return exact
 
     def encode_integers(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Give whole numbers of units as what is summed: int64 of shape (dim,), each in [0, levels - 1].

@@ -22,6 +22,9 @@ from quant.vectors import FloatVector, Integers, check_integers
 
 MAX_MODULUS_BITS = 30
 
+LEAST_PROBABILITY = 1e-300
+"""Half of a probability below this may be no float."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModularGrid:
@@ -134,10 +137,12 @@ def modular_step(modulus_bits: int, sum_deviation: float, wrap_probability: floa
     """Give the least step at which a normal sum wraps with at most this probability per coordinate.
 
     Raises:
-        ConfigurationError: a probability outside of (0, 1), or a deviation that is no positive number.
+        ConfigurationError: a probability outside of [1e-300, 1), or a deviation that is no positive number.
     """
-    if not 0 < wrap_probability < 1:
-        raise ConfigurationError(f"a wrap probability lies between 0 and 1, not {wrap_probability}")
+    if not LEAST_PROBABILITY <= wrap_probability < 1:
+        raise ConfigurationError(
+            f"a wrap probability lies between 0 and 1 (at least {LEAST_PROBABILITY}), not {wrap_probability}"
+        )
     deviation = positive_bound(sum_deviation, "the deviation of the sum")
     bits = whole_number(modulus_bits, "modulus_bits", 2, MAX_MODULUS_BITS)
     sigmas = -NormalDist().inv_cdf(wrap_probability / 2)

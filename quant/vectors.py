@@ -39,6 +39,8 @@ def as_vector(x: object, dim: int | None = None) -> FloatVector:
     """
     if not isinstance(x, np.ndarray):
         raise InputError(f"expected a numpy vector, not {type(x).__name__}; Layout.flatten makes one")
+    if isinstance(x, np.ma.MaskedArray):  # its minimum would not see what is masked
+        raise InputError("a masked array has values that are none: fill them (numpy.ma.filled) before")
     if x.dtype.name not in ("float16", "float32", "float64"):
         raise InputError(f"expected a vector of float32 or float64, not {x.dtype.name}; Layout.flatten makes one")
     if x.ndim != 1 or x.size == 0:

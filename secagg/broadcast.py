@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import quant
 from protocols.primitives import bitpack
+from quant.checks import MAX_BOUND, MIN_BOUND
 from secagg.errors import RoundRefused, UsageError
 
 VERSION = 1
@@ -66,7 +67,7 @@ class Downlink:
 
     Exact: what the sites decode plus ``residual`` is the model plus the residual before, up to float64 rounding, so
     what was left out of one broadcast is said by the next ones. Bounded: a coordinate of the residual is at most half
-    a step of its leaf's grid.
+    a step of its leaf's grid, and 2^-24 of the grid's bound for the float32 that the sites decode.
 
     Attributes:
         layout: of the model.
@@ -97,10 +98,12 @@ class Downlink:
         """Quantize a model of the layout; give the bytes for the sites, and the state that the next model needs.
 
         Raises:
-            quant.InputError: a model of another layout, or not finite.
+            quant.InputError: a model of another layout, not finite, or beyond 1e30 (float32 for ``bits=None``).
         """
         flat = self.layout.flatten(model).astype(np.float64)
         if self.bits is None:
+            if np.abs(flat).max(initial=0.0) > np.finfo(np.float32).max:
+                raise quant.InputError("a coordinate is beyond float32, and so the model cannot be sent")
             payload = flat.astype("<f4").tobytes()
             data = msgspec.msgpack.encode(
                 BroadcastModel(VERSION, _hash_of_layout(self.layout), FLOAT32_BITS, (), payload)
@@ -166,12 +169,18 @@ def _grid(bits: int, bound: float) -> quant.UniformGrid:
 
 
 def _bound(leaf: NDArray[np.float64]) -> float:
-    """Give the least float32 that bounds all magnitudes, or 1 for zeros."""
-    most = float(np.abs(leaf).max(initial=0.0))
-    rounded = np.float32(most)
-    if rounded < most:
+    """Give the least float32 that bounds all magnitudes, and at least what a grid can be made of.
+
+    Raises:
+        quant.InputError: a magnitude beyond all grids.
+    """
+    most = max(float(np.abs(leaf).max(initial=0.0)), MIN_BOUND)
+    rounded = np.float32(min(most, 2 * MAX_BOUND))
+    if float(rounded) < most:  # as float64: numpy would round a Python float to float32 first
         rounded = np.nextafter(rounded, np.float32(np.inf))
-    return float(rounded) if most > 0 else 1.0
+    if float(rounded) > MAX_BOUND:
+        raise quant.InputError(f"a coordinate of {most:g} is beyond what a model is sent with ({MAX_BOUND:g})")
+    return float(rounded)
 
 
 def _runs(layout: quant.Layout) -> Iterator[slice]:

@@ -7,6 +7,7 @@ vector of its own beside the update. Sums are exact; a decoded mean errs by at m
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from secagg.errors import UsageError
 
 LEVELS = 1 << 20
+
+MOST_BOUND = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class MetricGrid:
         for name, bound in given.items():
             if not isinstance(name, str) or not name:
                 raise UsageError(f"a metric needs a name, not {name!r}")
-            if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 < bound < math.inf:
+            if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 < bound <= MOST_BOUND:
                 raise UsageError(f"metric {name!r} needs a bound on its size, a positive number, not {bound!r}")
         return cls(tuple(sorted((name, float(bound)) for name, bound in metrics.items())), max_weight or 1)
 
@@ -70,7 +73,7 @@ class MetricGrid:
             raise UsageError(f"this round takes exactly the metrics {names}, not {sorted(values)}")
         numbers = []
         for name, bound in self.bounds:
-            if not math.isfinite(values[name]):
+            if not _is_finite(values[name]):
                 raise UsageError(f"metric {name!r} is not finite")
             share = min(max(values[name] / bound, -1.0), 1.0)
             numbers.append(round((share + 1) / 2 * LEVELS) * weight)
@@ -93,3 +96,11 @@ class MetricGrid:
     def config(self) -> dict[str, float]:
         """Return the public description, which is hashed into the round."""
         return dict(self.bounds)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether this is a number that a float can hold."""
+    try:
+        return math.isfinite(value)
+    except (TypeError, ValueError, OverflowError):
+        return False

@@ -54,8 +54,9 @@ def observe(
         saturated: encoded coordinates beyond the grid.
         error: decoded minus encoded vector, shape (dim,).
     """
-    steps = float(np.sum(np.square(error / facts.step))) / facts.encoded_dim
-    fixed = min(round(steps * (1 << FRACTION_BITS)), MOST)
+    with np.errstate(over="ignore", under="ignore"):  # a value far beyond the grid: infinitely many steps are ``MOST``
+        steps = float(np.sum(np.square(error / facts.step))) / facts.encoded_dim
+    fixed = round(min(steps * (1 << FRACTION_BITS), MOST))
     return np.array([int(clipped), min(saturated, MOST), fixed], dtype=np.uint64)
 
 
@@ -91,7 +92,8 @@ class Monitoring:
             scale: factor from the decoded sum to the mean.
         """
         clipped, saturated, fixed = (int(value) for value in sums)
-        error = fixed / (1 << FRACTION_BITS) * facts.encoded_dim * facts.step**2 * scale**2
+        steps = fixed / (1 << FRACTION_BITS) * facts.encoded_dim
+        error = steps * (facts.step * scale) * (facts.step * scale) if fixed else 0.0  # a lossless step may be huge
         return cls(
             clients,
             clipped / clients,

@@ -86,3 +86,10 @@ def test_bad_measurements_are_refused():
         AdaptiveClip(1.0).update(1, 0)
     with pytest.raises(InputError, match="relative error"):
         BitsByError(1.0).update(4, math.inf)
+
+
+def test_extreme_settings_move_to_the_limits_and_do_not_overflow():
+    fast = AdaptiveClip(1.0, rate=1e4, least=0.5, most=2.0)
+    assert fast.update(0, 1).bound == 2.0
+    assert fast.update(1, 1).bound == 0.5
+    assert BitsByError(1e-30).update(8, 1e300) == 24

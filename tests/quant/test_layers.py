@@ -126,3 +126,18 @@ def test_bits_are_optimal_for_equal_layers(ranges, bits):
             if giver != taker and given_bits[giver] > 1:
                 change = 3 * steps[giver] ** 2 - 0.75 * steps[taker] ** 2
                 assert change >= -1e-9 * max(steps) ** 2
+
+
+def test_stages_with_different_layers_are_refused_because_the_config_names_them_once():
+    clip = ClipPerLayer((2, 2), (1.0, 2.0))
+    grids = (UniformGrid(15, 1.0), UniformGrid(31, 2.0))
+    with pytest.raises(ConfigurationError, match="share one list of layers"):
+        chain(clip, LayeredGrid((1, 3), grids), dim=4)
+    codec = chain(clip, LayeredGrid((2, 2), grids), dim=4)
+    assert from_config(codec.config(), 4) == codec
+
+
+def test_the_bound_on_coordinates_is_that_of_the_widest_layer():
+    codec = chain(LayeredGrid((1, 1), (UniformGrid(255, 1.0, "nearest"), UniformGrid(255, 10.0, "nearest"))), dim=2)
+    x = np.array([1.0, 10.0])
+    assert np.abs(codec.decode(codec.encode(x), 1)).max() <= codec.facts.linf_bound == 10.0

@@ -93,3 +93,18 @@ def test_fixed_point(whole, fraction):
 def test_bad_fixed_points_are_refused(whole, fraction):
     with pytest.raises(ConfigurationError, match=r"bits"):
         fixed_point(whole, fraction)
+
+
+@pytest.mark.parametrize("low", [1, 900])
+def test_a_tiny_value_below_a_window_of_large_numbers_is_refused_and_not_lost(low):
+    codec = chain(LosslessGrid(low, low + 40), dim=2)
+    with pytest.raises(InputError, match="1 coordinates are no multiples"):
+        codec.encode(np.array([5e-324, 2.0**low]), NoStream())
+
+
+def test_a_sum_beyond_float64_is_refused():
+    codec = chain(LosslessGrid(1023, 1024), dim=1)
+    integers = codec.encode(np.array([2.0**1023]), NoStream())
+    assert codec.decode(integers, 1) == 2.0**1023
+    with pytest.raises(InputError, match="beyond float64"):
+        codec.decode(2 * integers, 2)

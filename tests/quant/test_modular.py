@@ -104,3 +104,9 @@ def test_unbiased_over_a_million_draws(x):
     decoded = codec.decode(codec.encode(np.full(draws, x), InsecureSeededStream(x)), 1)
     up = x % 1
     assert abs(decoded.sum() - draws * x) / math.sqrt(draws * up * (1 - up)) < 4.9
+
+
+def test_a_wrap_probability_whose_half_is_no_float_is_refused():
+    with pytest.raises(ConfigurationError, match="a wrap probability lies between 0 and 1"):
+        modular_step(16, 1.0, 5e-324)
+    assert modular_step(16, 1.0, 1e-300) < 2.0**-9

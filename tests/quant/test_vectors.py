@@ -79,3 +79,8 @@ def test_wrong_integers_are_refused(values, says):
     with pytest.raises(InputError, match=f"numpy vector of int64 of shape \\(3,\\), not .*{says.removeprefix('not ')}"):
         check_integers(values, np.int64, 3)
     check_integers(np.ones(3, np.int64), np.int64)
+
+
+def test_masked_arrays_are_refused_because_their_minimum_skips_nan():
+    with pytest.raises(InputError, match="masked array"):
+        as_vector(np.ma.array([1.0, np.nan], mask=[False, True]))

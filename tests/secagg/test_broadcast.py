@@ -92,3 +92,32 @@ def test_model_bytes_are_counted_at_every_site(updates: dict[int, np.ndarray]) -
     assert record.model_bytes == dict.fromkeys(range(1, 6), len(data))
     messages = sum(by_client[1] for by_client in record.downlink_bytes.values())
     assert record.downlink_total(1) == len(data) + messages > len(data)
+
+
+def test_a_leaf_that_stays_zero_is_sent_for_as_long_as_its_residual_shrinks(rng: np.random.Generator) -> None:
+    layout = quant.Layout.of({"w": np.zeros(40)})
+    _, server = Downlink.start(layout, 8).send({"w": rng.normal(size=40)})
+    for _ in range(30):
+        _, server = server.send({"w": np.zeros(40)})
+    assert np.abs(server.residual).max() < 1e-30
+
+
+def test_zeros_are_not_sent_as_ones_with_a_single_bit() -> None:
+    layout = quant.Layout.of({"w": np.zeros(4)})
+    data, server = Downlink.start(layout, 1).send({"w": np.zeros(4)})
+    assert np.abs(read(data, layout, 1)).max() < 1.1e-30
+    assert np.abs(server.residual).max() < 1.1e-30
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 0.7, 0.9 * 16777217 / 2**24, 1e-40, 1e30 * (1 - 1e-7)])
+def test_the_range_of_a_leaf_holds_its_largest_value(value: float) -> None:
+    layout = quant.Layout.of({"w": np.zeros(1)})
+    data, _ = Downlink.start(layout, 8).send({"w": np.array([value])})
+    assert msgspec.msgpack.decode(data)[3][0] >= value
+
+
+@pytest.mark.parametrize(("bits", "value"), [(8, 1e35), (8, 1e30), (None, 1e300)])
+def test_a_model_beyond_what_can_be_sent_is_refused(bits: int | None, value: float) -> None:
+    layout = quant.Layout.of({"w": np.zeros(1)})
+    with pytest.raises(quant.InputError, match="beyond"):
+        Downlink.start(layout, bits).send({"w": np.array([value])})

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import quant
 import secagg
-from secagg.monitoring import MONITOR, Monitoring
+from secagg.monitoring import MONITOR, MOST, Monitoring, observe
 
 
 def monitoring(updates: object, quantization: dict[str, object], **options: object) -> Monitoring:
@@ -102,3 +103,13 @@ def test_a_mean_of_zero_has_no_relative_error() -> None:
     assert seen.relative_error is None
     assert seen.warnings() == ()
     assert "none" in seen.line()
+
+
+def test_a_value_infinitely_far_beyond_the_grid_is_counted_as_the_most() -> None:
+    facts = quant.from_config({"bits": 8, "range": 1.0}, 2).facts
+    assert observe(facts, clipped=False, saturated=1, error=np.array([1e200, 0.0])).tolist() == [0, 1, MOST]
+
+
+def test_a_lossless_grid_of_huge_steps_has_no_error() -> None:
+    facts = quant.from_config({"exact_low": 600, "exact_high": 640}, 2).facts
+    assert Monitoring.of(np.zeros(3, np.uint64), facts, 3, 1.0, 1.0).squared_error == 0.0
