@@ -50,12 +50,14 @@ def test_a_least_group_size_is_enforced(sixteen: dict[int, np.ndarray]) -> None:
         secagg.aggregate(sixteen, quantization=FINE, groups=5, dropouts=present)
 
 
-def test_dropouts_before_and_after_the_deal(sixteen: dict[int, np.ndarray]) -> None:
-    gone = {1: "advertise-keys", 2: "share-keys", 3: "masked-input", 4: "unmasking"}
+@pytest.mark.parametrize("late", ["masked-input", "unmasking"])
+def test_dropouts_before_and_after_the_deal(sixteen: dict[int, np.ndarray], late: str) -> None:
+    """The deal is random, so one client vanishes after it: two could meet in one group, which then stays shut."""
+    gone = {1: "advertise-keys", 2: "share-keys", 3: late}
     result = secagg.aggregate(sixteen, quantization=FINE, groups=3, dropouts=gone)
     dealt = {client for group in result.groups for client in group.clients}
     assert dealt == set(range(3, 17))
-    assert set(result.included) == dealt - {3}
+    assert set(result.included) == (dealt - {3} if late == "masked-input" else dealt)
     assert np.abs(result.value - 0.3).max() < 0.15
 
 
