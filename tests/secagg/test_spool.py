@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from protocols.pairwise import Client, LocalPolicy, RoundParams, Server, VectorSpec
-from secagg.spool import SpoolAccumulator
+from secagg.spool import SpoolAccumulator, SpoolRelay
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,3 +109,14 @@ def test_the_spool_adds_like_memory(tmp_path: Path, rng: np.random.Generator) ->
     for spec in vectors:
         expected = [sum(int(inputs[c][spec.name][i]) for c in (1, 3, 4)) % spec.modulus for i in range(spec.length)]
         assert sums[spec.name].tolist() == expected
+
+
+@pytest.mark.fast
+def test_sealed_shares_come_back_by_place_and_are_erased(tmp_path: Path) -> None:
+    relay = SpoolRelay(tmp_path)
+    dealt = {1: [b"", b"one", b"three more"], 7: [b"x" * 300, b"", b"y"]}
+    for dealer, entries in dealt.items():
+        relay.store(dealer, entries)
+    assert {dealer: [relay.entry(dealer, place) for place in range(3)] for dealer in dealt} == dealt
+    relay.close()
+    assert not list(tmp_path.iterdir())
