@@ -34,7 +34,8 @@ def test_a_private_sum_of_patients_is_the_sum_and_the_noise(rng: np.random.Gener
         reduce="sum",
         dropouts=dropouts,
     )
-    assert done.record.exact and done.noise is not None
+    assert done.record.exact
+    assert done.noise is not None
     true = sum(rows[client].sum(axis=0) for client in done.included)
     error = np.asarray(done.value) - true
     assert done.noise.honest >= done.noise.target * (1 - 1e-12)
