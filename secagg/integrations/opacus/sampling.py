@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from opacus.data_loader import dtype_safe, shape_safe, wrap_collate_with_empty
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from protocols.primitives.prg import AesCtrStream
 from secagg.errors import UsageError
@@ -104,7 +104,7 @@ class PatientLoader(DataLoader[Any]):
             batch_sampler=_Noting(sampler, self._drawn),
             num_workers=data_loader.num_workers,
             collate_fn=wrap_collate_with_empty(
-                collate_fn=data_loader.collate_fn or default_collate,
+                collate_fn=data_loader.collate_fn,
                 sample_empty_shapes=[(0, *shape_safe(part)) for part in first],
                 dtypes=[dtype_safe(part) for part in first],
             ),
