@@ -5,6 +5,7 @@ Imported by the processes of an engine, which find the trial's settings through 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,9 +18,9 @@ from flwr.serverapp.strategy import FedAvg
 from protocols import Secret
 from protocols.pairwise import LocalPolicy
 from secagg.integrations.flower import SecAgg, SecAggMod
-from secagg.integrations.trial import QUANTIZATION, Trial, Watch, settled
+from secagg.integrations.trial import QUANTIZATION, SETTINGS, Trial, Watch, settled
 
-TRIAL = Trial.load()
+TRIAL = Trial.load() if SETTINGS in os.environ else Trial(0, 0, 0)
 
 
 def _place(context: Context) -> int:
