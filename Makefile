@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format lint types fast slow stacks bench constraints clean
+.PHONY: help setup demo test format lint types fast slow stacks bench notebooks constraints clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -53,6 +53,9 @@ stacks: setup  ## the adapters inside the engines of their frameworks (see secag
 
 bench: setup  ## measured tables (make bench ARGS=masking)
 	@$(BIN)/secagg bench $(ARGS)
+
+notebooks: setup  ## run the notebooks again and keep their outputs (make notebooks ARGS=01)
+	@$(BIN)/python -m tests.examples.notebooks $(ARGS)
 
 # One pip call; the stamp is written last, so that an interrupted set-up is done again.
 $(STAMP): pyproject.toml constraints.txt

@@ -1,8 +1,12 @@
-"""One look for everything that a terminal shows: colours that colour-blind people tell apart (Okabe and Ito)."""
+"""One look for terminal, reports, page and notebooks: colours that colour-blind people tell apart (Okabe and Ito).
+
+Lines of a plot differ in style as well as in colour, so that they survive a grey printer.
+"""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -12,7 +16,37 @@ BLUE = "#0072B2"
 ORANGE = "#E69F00"
 GREEN = "#009E73"
 VERMILION = "#D55E00"
+SKY = "#56B4E9"
 GREY = "#666666"
+PALE = "#dddddd"
+
+STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
+"""Line styles that go with ``COLOURS``, in this order."""
+
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, GREY, SKY)
+
+PLOTS: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: it can be selected, searched and read aloud
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial"],
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": f"cycler(color={list(COLOURS)}, linestyle={list(STYLES)})",
+    "grid.color": PALE,
+    "image.cmap": "cividis",
+    "legend.frameon": False,
+    "lines.linewidth": 2,
+    "lines.markersize": 5,
+    "figure.figsize": (7.4, 3.4),
+    "figure.constrained_layout.use": True,
+}
+"""Settings of matplotlib for every plot: ``plt.rcParams.update(theme.PLOTS)`` in a notebook."""
 
 PIPE_WIDTH = 120
 """Columns of output that goes into a pipe or a file, where no terminal says how wide it is."""

@@ -17,25 +17,12 @@ from numpy.typing import NDArray
 from secagg import theme
 from secagg.demo.result import DemoResult
 
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: it can be selected, searched and read aloud
-    "font.family": "sans-serif",
-    "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": theme.GREY,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
 BINS = 48
 
 
 def accuracy_curve(result: DemoResult) -> str:
     """Draw test accuracy by round, through secure aggregation and in plain floats."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(theme.PLOTS):
         figure = Figure(figsize=(7.4, 3.2), layout="constrained")
         axes = figure.subplots()
         rounds = [outcome.round_index + 1 for outcome in result.rounds]
@@ -64,7 +51,7 @@ def accuracy_curve(result: DemoResult) -> str:
 
 def bytes_bar(result: DemoResult) -> str:
     """Draw what one site sends per round, by phase, beside the float32 update of plain FedAvg."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(theme.PLOTS):
         figure = Figure(figsize=(7.4, 2.5), layout="constrained")
         axes = figure.subplots()
         left, plain = 0.0, result.float32_bytes / 1000
@@ -91,7 +78,7 @@ def bytes_bar(result: DemoResult) -> str:
 def server_view(result: DemoResult) -> str:
     """Draw three histograms: one site's update on the grid, what left it, and the sum."""
     view, top = result.view, 2**result.field_bits - 1
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(theme.PLOTS):
         figure = Figure(figsize=(7.4, 2.7), layout="constrained")
         first, second, third = figure.subplots(1, 3)
         _histogram(first, view.true, theme.GREEN, f"site {view.client}'s update\n(never left the site)")
