@@ -13,6 +13,7 @@ from rich.console import Console
 
 from secagg import theme
 from secagg.bench import (
+    consortium,
     distortion_tables,
     encode,
     masking,
@@ -37,6 +38,7 @@ BENCHES: dict[str, Callable[[Effort], list[Row]]] = {
     "peers": peers.bench,
     "noise": noise.bench,
     "mechanism": mechanism.bench,
+    "consortium": consortium.bench,
 }
 
 TABLES: dict[str, Callable[[Console, list[Row]], None]] = {"quant": distortion_tables.show}
