@@ -90,9 +90,11 @@ ENTRIES = (
     ),
     Entry(8, "set differencing: the query renamed", (by_survivors.ask_the_same_under_another_task,), TASK),
     Entry(9, "small cohort, colluders subtract themselves", (), "a threshold of at least max(c, 1) + 2"),
-    Entry(14, "masks used twice", (leakage.subtract_two_rounds,), "a generator that does not repeat itself",
-        holds="fresh masks, bound to the session",
+    Entry(
+        14, "masks used twice", (leakage.subtract_two_rounds, leakage.subtract_two_runs),
+        "a generator that does not repeat itself", holds="fresh masks, bound to the session",
     ),
+    Entry(14, "another input resent under the same masks", (by_survivors.resend_under_the_same_masks,), POLICY),
     Entry(
         17, "malicious clients: keys, shares, answers",
         (by_client.say_two_things, by_client.deal_nothing, by_client.publish_another_share,

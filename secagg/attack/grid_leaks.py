@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 import quant
+from protocols.primitives import bitpack
 from protocols.primitives.prg import AesCtrStream
 from protocols.suites import CLASSICAL
 from secagg.attack.outcomes import Outcome, Result
@@ -31,43 +34,88 @@ def saturation(setting: Setting) -> Result:
     """
     name = "saturation: sums at the edge of the grid"
     codec = quant.from_config(setting.quantization, setting.dim)
-    if codec.public_labels:
-        return Result(0, name, Outcome.STOPPED, "rotation or dither with a seed that nobody chose spreads the edge")
     rng = np.random.default_rng()
     update = rng.standard_normal(setting.dim) * 1e-3
     update[0] = 1e6
     stream = AesCtrStream(CLASSICAL.hash("rehearsal", rng.bytes(32)))
-    total = np.zeros(codec.facts.encoded_dim, dtype=np.int64)
-    largest = 0
-    for _ in range(setting.least):
-        integers = codec.encode(codec.clip(update), stream)
-        largest = max(largest, int(integers.max()))
-        total += integers
-    lone = codec.encode(np.zeros(setting.dim), stream)
-    at_edge = int(total[0]) == setting.least * largest and largest > int(lone.max())
+    public = JointRandomness(CLASSICAL, rng.bytes(32)) if codec.public_labels else None
+    total = sum(
+        (codec.encode(codec.clip(update), stream, public=public, client=client) for client in range(setting.least)),
+        np.zeros(codec.facts.encoded_dim, dtype=np.int64),
+    )
+    at_edge = bool((total == setting.least * codec.facts.upper).any())
     if at_edge and not setting.noise_multiplier:
         return Result(0, name, Outcome.POSSIBLE, f"one sum of {setting.least} sites tells of each of them", NOISE)
     return Result(0, name, Outcome.STOPPED, "no coordinate reaches the edge of the grid, or noise moves the sum")
 
 
 def bit_width(setting: Setting) -> Result:
-    """Widths per site tell devices apart. Two sites' updates of different sizes must look alike on the wire."""
+    """Widths per site tell sites apart: the server guesses from the length of a message whose update is the large one.
+
+    A site with few patients has larger updates. With ``own_grid`` each site takes the bits that its own update needs,
+    at the common step (as quantizers do that follow the range of their input).
+    """
     name = "bit width per site"
+    facts = quant.from_config(setting.quantization, setting.dim).facts
+    direction = np.random.default_rng().standard_normal(setting.dim)
+    direction *= (facts.l2_bound or facts.linf_bound) / np.linalg.norm(direction)
+    lengths = [_message_length(setting, direction * size) for size in (0.01, 1.0)]
+    if lengths[0] != lengths[1]:
+        by = f"{lengths[0]:,} and {lengths[1]:,} bytes: the length tells which site has the larger update"
+        return Result(0, name, Outcome.POSSIBLE, by, "own_grid = false: one grid for all, bound into the task")
+    return Result(0, name, Outcome.STOPPED, f"one grid for all: {lengths[0]:,} bytes whatever the update")
+
+
+def _message_length(setting: Setting, update: NDArray[np.float64]) -> int:
     codec = quant.from_config(setting.quantization, setting.dim)
+    if setting.own_grid:
+        step, reach = codec.facts.step, float(np.abs(codec.clip(update)).max())
+        bits = max(math.ceil(math.log2(2 * reach / step + 1)), 1)
+        codec = quant.from_config({"bits": bits, "range": step * (2**bits - 1) / 2}, setting.dim)
+    public = JointRandomness(CLASSICAL, bytes(32)) if codec.public_labels else None
     lanes = codec.facts.lanes(setting.clients)
-    return Result(0, name, Outcome.STOPPED, f"one grid for all: {lanes.width} bits a coordinate, bound into the task")
+    stream = AesCtrStream(CLASSICAL.hash("rehearsal", b"coins"))
+    packed = codec.encode_packed(update, lanes, stream, public=public, client=1)
+    return len(bitpack.pack(packed, lanes.lane_bits))
 
 
 def sparsity_pattern(setting: Setting) -> Result:
-    """A top-k of one's own tells which coordinates (words, codes) one has; it also does not add up."""
+    """A top-k of one's own tells which coordinates (words, codes) one has: who treats a rare disease?
+
+    Every site has codes of its own speciality; the server knows the victim's and looks for it among the sites. With
+    ``own_pattern`` sites send their k largest coordinates and where they are, as top-k does.
+    """
     name = "sparsity pattern per site"
+    sites, rng = setting.least, np.random.default_rng()
+    per_site = max(setting.dim // (2 * sites), 1)
+    codes = rng.permutation(setting.dim)[: sites * per_site].reshape(sites, per_site)
+    victim = int(rng.integers(sites))
+    overlaps = []
+    for site in range(sites):
+        update = rng.standard_normal(setting.dim) * 1e-3
+        update[codes[site]] += 0.1
+        overlaps.append(len(set(_sent_places(setting, update, per_site)) & set(codes[victim].tolist())))
+    if overlaps.count(max(overlaps)) == 1 and overlaps.index(max(overlaps)) == victim:
+        by = f"one of {sites} sites is recognized by {max(overlaps)} of its {per_site} codes"
+        return Result(0, name, Outcome.POSSIBLE, by, "keep or random_k: a pattern that is the same for all")
+    return Result(0, name, Outcome.STOPPED, "the pattern is the same for all; quant refuses one's own")
+
+
+def _sent_places(setting: Setting, update: NDArray[np.float64], count: int) -> list[int]:
+    """Coordinates that a site sends, as the server sees them."""
+    if setting.own_pattern or _takes_top_k(setting):
+        return [int(place) for place in np.argsort(-np.abs(update))[:count]]
+    return list(range(quant.from_config(setting.quantization, setting.dim).facts.encoded_dim))
+
+
+def _takes_top_k(setting: Setting) -> bool:
     for scheme in ("top_k", "topk", "top-k"):
         try:
             quant.from_config({**setting.quantization, "scheme": scheme}, setting.dim)
         except quant.QuantError:
             continue
-        return Result(0, name, Outcome.POSSIBLE, f"scheme {scheme!r} is accepted", "keep or random_k, the same for all")
-    return Result(0, name, Outcome.STOPPED, "quant refuses patterns of one's own; keep and random_k are common to all")
+        return True
+    return False
 
 
 def dither(setting: Setting) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +32,18 @@ TELLING = 0.6
 
 def subtract_two_rounds(cohort: Cohort) -> None:
     """Mask reuse: if two rounds use one mask, the difference of two masked inputs is that of the inputs."""
-    masked = []
-    inputs = [cohort.inputs, random_vectors(cohort.ids, cohort.params.vectors, np.random.default_rng())]
-    for number, given in enumerate(inputs):
-        this = Cohort(
-            cohort.variant, cohort.with_params(round_index=number).params, cohort.ids, cohort.policy, given,
-            cohort.seed, cohort.source,
-        )  # fmt: skip
-        masked.append(Attacker(this).reach_inputs().masked[VICTIM])
-    same(minus(masked[0], masked[1]), minus(inputs[0][VICTIM], inputs[1][VICTIM]))
+    _subtract(cohort, cohort.with_params(round_index=1))
+
+
+def subtract_two_runs(cohort: Cohort) -> None:
+    """The same round runs twice, on machines that were started again (or cloned) and have lost their ledgers."""
+    _subtract(cohort, cohort)
+
+
+def _subtract(first: Cohort, second: Cohort) -> None:
+    other = replace(second, inputs=random_vectors(first.ids, first.params.vectors, np.random.default_rng()))
+    masked = [Attacker(run).reach_inputs().masked[VICTIM] for run in (first, other)]
+    same(minus(masked[0], masked[1]), minus(first.inputs[VICTIM], other.inputs[VICTIM]))
 
 
 class subtract_colluders:
@@ -219,14 +223,21 @@ def tampered_sum(setting: Setting) -> Result:
 
 
 def in_range_poison(setting: Setting) -> Result:
-    """Poisoning in range: one site's largest update, over the mean of the others."""
+    """Poisoning in range: one site pulls the mean its own way. How far, in norms of what the honest sites agree on?"""
     number, name = 17, "poisoning by an update in range"
-    facts = _codec(setting).facts
-    bound = facts.l2_bound
-    share = f"a 1/{setting.least} share of the mean"
-    if bound is not None:
-        return Result(
-            number, name, Outcome.POSSIBLE, f"bounded: norm {bound:.3g} at most, {share}",
-            "nothing stops it; a smaller clip and more sites shrink it",
-        )  # fmt: skip
-    return Result(number, name, Outcome.POSSIBLE, f"bounded by the grid only, {share}", "a clip in [quantization]")
+    codec, rng = _codec(setting), np.random.default_rng()
+    honest = rng.standard_normal(setting.dim)
+    honest *= (codec.facts.l2_bound or 1.0) / (2 * np.linalg.norm(honest))
+    poison = -1e6 * honest / np.linalg.norm(honest)
+    means = []
+    for last in (honest, poison):
+        sent = [codec.clip(update) for update in (*[honest] * (setting.least - 1), last)]
+        # The grid saturates what the clip lets through.
+        reach = codec.facts.linf_bound
+        means.append(np.clip(sent, -reach, reach).sum(axis=0) / setting.least)
+    moved = float(np.linalg.norm(means[1] - means[0]) / np.linalg.norm(honest))
+    by = f"one site of {setting.least} moves the mean by {moved:.2g} of its norm"
+    if codec.facts.l2_bound is None:
+        return Result(number, name, Outcome.POSSIBLE, by, "a clip in [quantization]: nothing but the grid bounds it")
+    change = "nothing stops it; the clip bounds it, a smaller clip and more sites shrink it"
+    return Result(number, name, Outcome.POSSIBLE, by, change)

@@ -42,6 +42,8 @@ class Setting:
         model_pinned: whether sites train only a model that they looked at before.
         evidence: whether masked inputs are kept for an auditor.
         batch: examples of one site's gradient, for gradient inversion.
+        own_grid: whether every site takes as many bits as its own update needs.
+        own_pattern: whether every site chooses which coordinates it sends.
 
     Raises:
         UsageError: a value that makes no configuration.
@@ -63,6 +65,8 @@ class Setting:
     model_pinned: bool = False
     evidence: bool = False
     batch: int = 8
+    own_grid: bool = False
+    own_pattern: bool = False
 
     def __post_init__(self) -> None:
         """Refuse at construction."""

@@ -6,6 +6,7 @@ Each attack runs against real machines. It returns when it holds its prize, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -151,6 +152,25 @@ def use_the_keys_in_another_session_after_a_restore(cohort: Cohort) -> None:
     ask_alike(second, cohort.ids[1:], cohort.ids[1:])
     first.mask_secrets[VICTIM] = second.mask_secret(VICTIM)
     same(first.recover(VICTIM), cohort.inputs[VICTIM])
+
+
+def resend_under_the_same_masks(cohort: Cohort) -> None:
+    """The victim sends its input, is restored from a backup of the moment before, and then holds another update.
+
+    The masks are those of the session, so the difference of the two masked inputs is that of the updates.
+    """
+    ledgers = {client: MemoryLedger() for client in cohort.ids}
+    attacker = Attacker(cohort, clients=cohort.clients(ledgers)).reach_shares()
+    backup = attacker.clients[VICTIM].snapshot()
+    other = {name: np.flip(values) + np.uint64(1) for name, values in cohort.inputs[VICTIM].items()}
+    masked = []
+    for update in (cohort.inputs[VICTIM], other):
+        attacker.cohort = replace(cohort, inputs={**cohort.inputs, VICTIM: update})
+        attacker.clients[VICTIM] = Client.restore(backup, ledger=ledgers[VICTIM])
+        attacker.send_shares(VICTIM)
+        attacker.hear_input(VICTIM)
+        masked.append(attacker.masked[VICTIM])
+    same(minus(*masked), minus(cohort.inputs[VICTIM], other))
 
 
 def ask_for_both_shares(cohort: Cohort) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from secagg import theme
 from secagg.bench import (
+    consortium,
     distortion_tables,
     encode,
     masking,
@@ -40,6 +41,7 @@ BENCHES: dict[str, Bench] = {
     "peers": peers.bench,
     "noise": noise.bench,
     "mechanism": mechanism.bench,
+    "consortium": consortium.bench,
 }
 ALL = "all"
 

@@ -18,6 +18,7 @@ KEYS = {
     "memory": {"case", "peak_bytes", "packed_vector_bytes", "packed_vectors"},
     "peers": {"system", "clients", "dim", "dropped", "client_seconds", "server_seconds", "uplink_bytes", "exact"},
     "mechanism": {"mechanism", "clients", "dim", "epsilon", "bits", "mse", "mse_gaussian"},
+    "consortium": {"case", "seconds", "floor_seconds", "load", "masked-input"},
     "noise": {"law", "sigma", "draws_per_second", "peer", "peer_draws_per_second"},
 }
 

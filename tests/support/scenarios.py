@@ -174,6 +174,7 @@ SCENARIOS: list[Scenario] = [
     *on(COMPLETE, by_survivors.ask_again_after_a_restore, "active:C24 active:C25 C32 C33", anchor=20),
     *on(COMPLETE, by_survivors.use_the_keys_in_another_session_after_a_restore, "C34", anchor=20),
     *on(_ONLY_ACTIVE, by_survivors.ask_for_another_model_after_a_restore, "C31", anchor=20),
+    *on(COMPLETE, by_survivors.resend_under_the_same_masks, "C31", anchor=14),
     *on(_ONLY_ACTIVE, by_survivors.sign_again_after_a_restore, "C32", n=5, policy={"colluders": 0}, anchor=20),
     *on(COMPLETE, by_survivors.call_it_dropped_and_keep_its_input, "SELF_MASK", anchor=7),
     # Several rounds.
