@@ -46,6 +46,7 @@ COMPARED: dict[str, tuple[tuple[str, ...], tuple[Figure, ...]]] = {
     "shamir": (("case",), (Figure("seconds"),)),
     "encode": (("case", "dim"), (Figure("seconds"),)),
     "scaling": (("case",), (Figure("ratio", ours=True), Figure("ns_per_byte"), Figure("client_seconds"))),
+    "consortium": (("case",), (Figure("seconds"),)),
     "memory": (("case",), (Figure("packed_vectors", ours=True),)),
     "mechanism": (("clients", "epsilon"), (Figure("ratio", ours=True),)),
     "quant": (("scheme", "data", "wire_bits"), (Figure("nmse", ours=True),)),
