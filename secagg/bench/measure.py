@@ -25,14 +25,22 @@ class Effort:
     Attributes:
         quick: small sizes and few repetitions: a look at the shape, not at the figures.
         tick: told what comes next.
+        brief: the sizes of a full run, but fewer rounds where it averages over many: as one bench among others.
     """
 
     quick: bool = False
     tick: Tick = lambda what: None
+    brief: bool = False
 
     def repeats(self, count: int) -> int:
         """Return ``count``, or 1 in a hurry."""
         return 1 if self.quick else count
+
+    def rounds(self, count: int) -> int:
+        """Return over how many rounds to average: ``count``, a quarter of it if brief, or 2 in a hurry."""
+        if self.quick:
+            return 2
+        return max(2, count // 4) if self.brief else count
 
 
 def seconds(work: Callable[[], object]) -> float:
