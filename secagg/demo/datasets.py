@@ -112,9 +112,7 @@ def load(name: str, seed: int) -> Dataset:
     source = _source(name)
     low, high = np.array(source.extremes).T ** source.power
     train_x, test_x, train_y, test_y = measurements(name, seed)
-    train_x, test_x = (
-        (4 * (x**source.power - low) / (high - low) - 2).astype(np.float32) for x in (train_x, test_x)
-    )
+    train_x, test_x = ((4 * (x**source.power - low) / (high - low) - 2).astype(np.float32) for x in (train_x, test_x))
     return Dataset(name, train_x, train_y, test_x, test_y, classes=int(train_y.max()) + 1)
 
 

@@ -49,14 +49,12 @@ class Advanced:
         record: bytes, seconds, and whether the sum is exact.
         dropouts: site to the phase that it did not complete.
         seconds: of the whole round.
-        spent: site to its epsilon after the round, by its own ledger.
     """
 
     opened: Opened
     record: RoundRecord
     dropouts: Mapping[int, str]
     seconds: float
-    spent: Mapping[int, float]
 
 
 class Distributed:
@@ -109,12 +107,11 @@ class Distributed:
         )
         total = opened.sum.reshape(self.weights.shape)
         self.weights = stepped(self._config, self.weights, total, len(opened.included))
-        spent = {site: self.spent(site) for site in self.ledgers} if last else {}
-        return Advanced(opened, attempt.record, dropouts, perf_counter() - started, spent)
+        return Advanced(opened, attempt.record, dropouts, perf_counter() - started)
 
-    def spent(self, site: int) -> float:
-        """Epsilon that a site has spent so far, by its own ledger."""
-        return self.ledgers[site].spent(self._config.dataset).epsilon(self._config.delta)[0]
+    def spent(self) -> dict[int, float]:
+        """Give site to the epsilon that it has spent so far, by its own ledger, at the delta of its budget."""
+        return {site: ledger.epsilon(self._config.dataset) for site, ledger in self.ledgers.items()}
 
     def _round_config(self, round_index: int) -> RoundConfig:
         return RoundConfig(

@@ -48,7 +48,8 @@ IMAGE_SIDE, IMAGE_WAVES, IMAGE_NORM = 8, 6, 4.0
 
 def _nuclei(values: Matrix) -> Matrix:
     tops = np.array([top for _, top in NUCLEUS_RANGES])
-    return 2 * np.sqrt(values / np.concatenate([tops, ERROR_SHARE * tops, tops])) - 1
+    placed: Matrix = 2 * np.sqrt(values / np.concatenate([tops, ERROR_SHARE * tops, tops])) - 1
+    return placed
 
 
 def _cosines(side: int, waves: int) -> Matrix:
@@ -64,7 +65,8 @@ def _images(values: Matrix) -> Matrix:
     coefficients = waves @ values.reshape(-1, IMAGE_SIDE, IMAGE_SIDE) @ waves.T
     shape = coefficients.reshape(len(values), -1)[:, 1:]
     norms = np.linalg.norm(shape, axis=1, keepdims=True)
-    return IMAGE_NORM * shape / np.maximum(norms, np.finfo(np.float64).tiny)
+    scaled: Matrix = IMAGE_NORM * shape / np.maximum(norms, np.finfo(np.float64).tiny)
+    return scaled
 
 
 FEATURES: Mapping[str, Callable[[Matrix], Matrix]] = {"breast-cancer": _nuclei, "digits": _images}

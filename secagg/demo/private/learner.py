@@ -52,7 +52,9 @@ def clipped_sum(weights: Matrix, patients: Patients, clip: float) -> Matrix:
     """Return the sum of all gradients, each scaled down to a Euclidean norm of at most ``clip``; shaped as weights."""
     wrong = residuals(weights, patients)
     norms = np.linalg.norm(wrong, axis=1) * np.linalg.norm(patients.x, axis=1)
-    return patients.x.T @ (wrong * (clip / np.maximum(norms, clip))[:, None])
+    shrunk = np.minimum(1.0, clip / np.maximum(norms, np.finfo(np.float64).tiny))
+    total: Matrix = patients.x.T @ (wrong * shrunk[:, None])
+    return total
 
 
 def accuracy(weights: Matrix, patients: Patients) -> float:

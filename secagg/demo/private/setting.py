@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -45,7 +44,7 @@ class PrivateConfig:
     Attributes:
         dataset: ``breast-cancer`` or ``digits``.
         epsilon, delta: what every patient is promised, after all rounds.
-        sites: hospitals, at least 4 (three must hide behind each other after one colludes).
+        sites: hospitals, at least 3 (two must hide behind each other after one colludes).
         rounds: 1 .. 1000.
         bits: of one coordinate of a site's sum on the grid, 4 .. 24.
         dropout: sites that vanish in every round: below 1 a fraction, else a count; ``None`` for 2, or what few sites
@@ -90,7 +89,7 @@ class PrivateConfig:
             )
         least = least_threshold(self.sites, "active", max(self.colluders, 1))
         if least > self.sites or self.sites > ENROLMENT[self.dataset] // 2:
-            raise UsageError(f"{self.sites} sites cannot hide each other here: choose 4 to a few dozen")
+            raise UsageError(f"{self.sites} sites cannot hide each other here: choose 3 to a few dozen")
         if self.dropouts_per_round > (most := self.sites - self.threshold):
             raise UsageError(
                 f"{self.dropouts_per_round} of {self.sites} sites cannot vanish: {self.threshold} must stay so that "
