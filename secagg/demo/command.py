@@ -42,7 +42,8 @@ def demo_command(
     bits: Annotated[
         int | None,
         typer.Option(
-            help=f"Bits of one coordinate on the grid, 1 to 24.  Default: {DEFAULTS.bits}; {PRIVATE.bits} with --epsilon."
+            help="Bits of one coordinate on the grid, 1 to 24.  "
+            f"Default: {DEFAULTS.bits}; {PRIVATE.bits} with --epsilon."
         ),
     ] = None,
     range_: Annotated[

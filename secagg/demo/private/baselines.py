@@ -5,8 +5,8 @@ trusted server sees every exact sum and adds one Gaussian to it. With local nois
 to its own sum what the whole promise needs, so the sum of k sites carries k times the variance. The third adds
 none and promises nothing.
 
-The Gaussian is a discrete one of 512 steps to a standard deviation, drawn exactly from a cipher's stream, like all
-noise here. Of the promise itself only the distributed federation's is kept to the last bit: a comparison protects no one.
+The Gaussian is a discrete one of 512 steps to a standard deviation, drawn from a cipher's stream like all noise here. A
+comparison protects nobody: only the distributed federation keeps its promise to the last bit.
 """
 
 from __future__ import annotations
@@ -61,8 +61,7 @@ class Baseline:
     def _noise(self, included: int) -> Matrix:
         sigma = self._sigma * (math.sqrt(included) if self._by == "local" else 1.0)
         normal = draw(DiscreteGaussian(Fraction(FINE) ** 2), self.weights.size, self._stream)
-        noise: Matrix = (normal * (sigma / FINE)).reshape(self.weights.shape)
-        return noise
+        return np.reshape(normal.astype(np.float64) * (sigma / FINE), self.weights.shape)
 
 
 def stepped(config: PrivateConfig, weights: Matrix, total: Matrix, included: int) -> Matrix:
