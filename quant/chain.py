@@ -173,6 +173,7 @@ class Chain:
         *,
         public: PublicRandomness | None = None,
         clients: Sequence[int] = (),
+        noise: int = 0,
     ) -> NDArray[np.float64]:
         """Take a sum off the grid and undo the transforms; see `UniformGrid.decode`.
 
@@ -182,7 +183,7 @@ class Chain:
             ConfigurationError: no public randomness where some is needed.
         """
         check_integers(total, np.int64, self.facts.encoded_dim)
-        x = self.grid.decode(total, count, self._dithers(count, public, clients))
+        x = self.grid.decode(total, count, self._dithers(count, public, clients), noise=noise)
         return self._undo(x, public)
 
     def decode_packed(
@@ -193,8 +194,9 @@ class Chain:
         *,
         public: PublicRandomness | None = None,
         clients: Sequence[int] = (),
+        noise: int = 0,
     ) -> NDArray[np.float64]:
-        """Give ``decode(lanes.unpack(total), ...)`` without ever holding all integers.
+        """Give ``decode(lanes.unpack(total, -noise), ...)`` without ever holding all integers.
 
         Raises:
             InputError: as ``decode`` and ``LaneLayout.unpack``.
@@ -202,11 +204,11 @@ class Chain:
         """
         self._check_lanes(lanes)
         if not isinstance(self.grid, UniformGrid):  # other grids know their coordinates by position
-            return self.decode(lanes.unpack(total), count, public=public, clients=clients)
+            return self.decode(lanes.unpack(total, -noise), count, public=public, clients=clients, noise=noise)
         dithers = self._dithers(count, public, clients)
         x = np.empty(self.facts.encoded_dim, np.float64)
-        for part, integers in lanes.unpack_blocks(total):
-            x[part] = self.grid.decode(integers, count, dithers)
+        for part, integers in lanes.unpack_blocks(total, -noise):
+            x[part] = self.grid.decode(integers, count, dithers, noise=noise)
         return self._undo(x, public)
 
     def _dithers(self, count: int, public: PublicRandomness | None, clients: Sequence[int]) -> list[RandomStream]:

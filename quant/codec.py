@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant import capacity
+from quant.errors import ConfigurationError
 from quant.lanes import LaneLayout
 from quant.public import PublicRandomness
 from quant.streams import SYSTEM_STREAM, RandomStream
@@ -73,15 +74,28 @@ class CodecFacts:
         return not self.wraps
 
     def field_width(self, clients: int, limit: int = capacity.MAX_WIDTH, *, noise: int = 0) -> int:
-        """Bits of one field for a cohort; see ``capacity.field_width``. A field that wraps has its modulus' bits."""
-        return self.bits if self.wraps else capacity.field_width(self.levels, clients, limit, noise=noise)
+        """Bits of one field for a cohort; see ``capacity.field_width``. A field that wraps has its modulus' bits.
 
-    def max_clients(self, width: int) -> int:
+        Raises:
+            ConfigurationError: noise in fields that wrap, or numbers that make no sense.
+            CapacityError: the sum does not fit.
+        """
+        if not self.wraps:
+            return capacity.field_width(self.levels, clients, limit, noise=noise)
+        if noise:
+            raise ConfigurationError("sums that wrap have no room for noise: take a uniform grid")
+        return self.bits
+
+    def max_clients(self, width: int, *, noise: int = 0) -> int:
         """Largest cohort whose sum fits into fields of ``width`` bits; see ``capacity.max_clients``."""
-        return capacity.max_clients(width, self.levels)
+        return capacity.max_clients(width, self.levels, noise=noise)
 
     def lanes(self, clients: int, *, noise: int = 0) -> LaneLayout:
-        """How the encoded vector of a cohort of ``clients`` is packed; one coordinate per lane if sums wrap."""
+        """How the encoded vector of a cohort of ``clients`` is packed; one coordinate per lane if sums wrap.
+
+        With ``noise``, a bound B on the magnitude of integer noise in the sum, fields hold [-B, clients * upper + B]:
+        read them with ``unpack(total, -B)`` or ``decode_packed(..., noise=B)``.
+        """
         return LaneLayout(self.encoded_dim, self.field_width(clients, noise=noise), shared=self.may_share_lanes)
 
 
@@ -132,10 +146,12 @@ class UpdateCodec(Protocol):
         *,
         public: PublicRandomness | None = None,
         clients: Sequence[int] = (),
+        noise: int = 0,
     ) -> NDArray[np.float64]:
         """Give the float64 sum of ``count`` vectors, shape (dim,), from the sum of their integers.
 
         ``clients`` are the ids of those whose integers are in the sum: a dithered codec subtracts their dithers.
+        ``noise`` bounds the magnitude of integer noise in the sum; totals beyond it are refused.
         """
         ...
 
@@ -147,8 +163,9 @@ class UpdateCodec(Protocol):
         *,
         public: PublicRandomness | None = None,
         clients: Sequence[int] = (),
+        noise: int = 0,
     ) -> NDArray[np.float64]:
-        """Give ``decode(lanes.unpack(total), ...)`` without ever holding all integers."""
+        """Give ``decode(lanes.unpack(total, -noise), ...)`` without ever holding all integers."""
         ...
 
     def saturated(self, x: FloatVector, *, public: PublicRandomness | None = None) -> int:

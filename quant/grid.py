@@ -93,8 +93,10 @@ class Grid(Protocol):
         """
         ...
 
-    def decode(self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = ()) -> NDArray[np.float64]:
-        """Give the float sum of ``count`` vectors from the sum of their integers."""
+    def decode(
+        self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = (), *, noise: int = 0
+    ) -> NDArray[np.float64]:
+        """Give the float sum of ``count`` vectors from the sum of their integers and noise within +-``noise``."""
         ...
 
     def saturated(self, x: FloatVector) -> int:
@@ -258,7 +260,9 @@ class UniformGrid:
         short = self.coin_bits == 16 and self.rounding != "nearest" and self.levels <= MAX_NARROW_LEVELS
         return short and high * self._steps_per_unit() <= MOST_LATE_STEPS
 
-    def decode(self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = ()) -> NDArray[np.float64]:
+    def decode(
+        self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = (), *, noise: int = 0
+    ) -> NDArray[np.float64]:
         """Give the sum of ``count`` vectors from the sum of their integers: step * total - count * bound, float64.
 
         Written as bound * (2 * total - count * (levels - 1)) / (levels - 1), whose whole part is exact.
@@ -267,18 +271,13 @@ class UniformGrid:
             total: int64 of shape (dim,).
             count: how many vectors it is the sum of.
             dithers: for dither, the stream of each of these vectors, whose coins are subtracted.
+            noise: B, if integer noise of at most this magnitude is in the sum: totals may lie in
+                [-B, count * (levels - 1) + B].
 
         Raises:
             InputError: ``total`` is not a vector of int64, or cannot be the sum of ``count`` encoded vectors.
         """
-        most = whole_number(count, "count", 1, 2**62, InputError) * (self.levels - 1)
-        check_integers(total, np.int64)
-        if most >= 2**62:
-            raise InputError(f"{count} clients at {self.levels} levels are beyond 62 bits")
-        if total.size and not (total.min() >= 0 and total.max() <= most):
-            raise InputError(
-                f"a total outside of [0, {most}] is no sum of {count} vectors: wrong count or a wrapped sum"
-            )
+        most = check_totals(total, count, self.levels, noise)
         if len(dithers) != (count if self.rounding == "dither" else 0):
             raise InputError(f"{self.rounding} rounding of {count} vectors does not go with {len(dithers)} dithers")
         scale = self.bound / (self.levels - 1)
@@ -315,6 +314,25 @@ class UniformGrid:
         while self.bound * steps > last:
             steps = math.nextafter(steps, 0.0)
         return steps
+
+
+def check_totals(total: NDArray[np.int64], count: int, levels: int, noise: int = 0) -> int:
+    """Give the largest sum of ``count`` encoded integers, count * (levels - 1), if totals are within ``noise`` of sums.
+
+    Raises:
+        InputError: not a vector of int64, a total outside of [-noise, count * (levels - 1) + noise], or such totals
+            beyond 62 bits.
+    """
+    most = whole_number(count, "count", 1, 2**62, InputError) * (levels - 1)
+    noise = whole_number(noise, "the reach of the noise", 0, 2**62, InputError)
+    check_integers(total, np.int64)
+    if most + 2 * noise >= 2**62:
+        raise InputError(f"{count} clients at {levels} levels and noise within +-{noise} are beyond 62 bits")
+    if total.size and not (total.min() >= -noise and total.max() <= most + noise):
+        raise InputError(
+            f"a total outside of [{-noise}, {most + noise}] is no sum of {count} vectors: wrong count or a wrapped sum"
+        )
+    return most
 
 
 def count_beyond(x: FloatVector, bound: float) -> int:

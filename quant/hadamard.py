@@ -14,6 +14,7 @@ import math
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quant.errors import InputError
 from quant.vectors import FloatVector
@@ -59,6 +60,26 @@ def hadamard_columns(a: FloatVector, out: FloatVector | None = None) -> FloatVec
             _multiply(_matrix(factor, a.dtype.itemsize), source, target, before)
             source, before = target, before * factor
     return result
+
+
+def hadamard_integers(a: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the unnormalised transform, entries +-1, of every column of ``a``: int64 of shape (n, m), exact.
+
+    Equals sqrt(n) times `hadamard_columns`, and the squared norm of a column grows by n exactly. The caller keeps
+    sums of magnitudes of a column below 2^63.
+
+    Raises:
+        InputError: ``a`` is not two-dimensional, or n is no power of two.
+    """
+    if a.ndim != 2 or not a.shape[0] or a.shape[0] & (a.shape[0] - 1):
+        raise InputError(f"a transform takes a matrix whose height is a power of two, not {a.shape}")
+    current: NDArray[np.int64] = np.array(a, np.int64)
+    half = 1
+    while half < a.shape[0]:
+        pairs = current.reshape(-1, 2, half, a.shape[1])
+        current = np.stack([pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]], axis=1)
+        half *= 2
+    return current.reshape(a.shape)
 
 
 def _multiply(matrix: FloatVector, source: FloatVector, target: FloatVector, before: int) -> None:

@@ -88,6 +88,24 @@ class LaneLayout:
         most = 2**self.width - 1
         if not (values.min() >= -most and values.max() <= most):
             raise InputError(f"a value is beyond its field of {self.width} bits (+-{most})")
+        return self._pack(values)
+
+    def fold(self, values: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Pack any int64 of shape (dim,) into uint64 of shape (lanes,), modulo 2^lane_bits: a homomorphism of sums.
+
+        For integers that carry noise: they are public bounds' business only once they are summed, so nothing looks at
+        the values of one vector here, and nothing is refused because of them. Exact: the sum of folded vectors modulo
+        2^lane_bits is the folded sum, and ``unpack`` reads it if every total fits its field.
+
+        Raises:
+            InputError: not int64 of shape (dim,).
+        """
+        check_integers(values, np.int64, self.dim)
+        packed = self._pack(values)
+        packed &= np.uint64(2**self.lane_bits - 1)
+        return packed
+
+    def _pack(self, values: NDArray[np.int64]) -> NDArray[np.uint64]:
         values = np.ascontiguousarray(values)
         packed = np.empty(self.lanes, np.uint64)
         for lane, runs in self._blocks():
@@ -148,31 +166,39 @@ class LaneLayout:
             InputError: not uint64 of shape (lanes,), or |lower| >= 2^62.
         """
         check_integers(lanes, np.uint64, self.lanes)
-        lower = whole_number(lower, "the lowest total", 1 - 2**MAX_WIDTH, 2**MAX_WIDTH - 1, InputError)
-        shift = sum(-lower << (self.width * f) for f in range(self.fields)) % 2**LANE_BITS
+        shift = self._shift(lower)
         totals = np.empty(self.dim, np.int64)
         words = totals.view(np.uint64)
         for lane, runs in self._blocks():
-            self._split(lanes[lane] + np.uint64(shift), [words[run] for run in runs])
+            self._split(lanes[lane] + shift, [words[run] for run in runs])
         if lower:
             totals += lower
         return totals
 
-    def unpack_blocks(self, lanes: NDArray[np.uint64]) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+    def unpack_blocks(self, lanes: NDArray[np.uint64], lower: int = 0) -> Iterator[tuple[slice, NDArray[np.int64]]]:
         """Give (coordinates, totals) block by block and in order: ``unpack`` without a vector of all of them.
 
         The totals are overwritten by those of the next block.
 
         Raises:
-            InputError: not uint64 of shape (lanes,).
+            InputError: as ``unpack``.
         """
         check_integers(lanes, np.uint64, self.lanes)
+        shift = self._shift(lower)
         buffer = np.empty(min(self.dim, BLOCK * self.fields), np.int64)
         for lane, runs in self._blocks():
             first, last = runs[0].start, runs[-1].stop
             words = buffer[: last - first].view(np.uint64)
-            self._split(lanes[lane].copy(), [words[run.start - first : run.stop - first] for run in runs])
-            yield slice(first, last), buffer[: last - first]
+            self._split(lanes[lane] + shift, [words[run.start - first : run.stop - first] for run in runs])
+            totals = buffer[: last - first]
+            if lower:
+                totals += lower
+            yield slice(first, last), totals
+
+    def _shift(self, lower: int) -> np.uint64:
+        """Give S, which makes all digits of a lane non-negative."""
+        lower = whole_number(lower, "the lowest total", 1 - 2**MAX_WIDTH, 2**MAX_WIDTH - 1, InputError)
+        return np.uint64(sum(-lower << (self.width * f) for f in range(self.fields)) % 2**LANE_BITS)
 
     def _split(self, rest: NDArray[np.uint64], targets: list[NDArray[np.uint64]]) -> None:
         """Take the digits of lanes from the lowest on, one target each; ``rest`` is used up."""

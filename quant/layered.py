@@ -101,10 +101,12 @@ class LayeredGrid:
             if start < stop:
                 grid.encode_part(part[start:stop], first + start, out[start:stop], stream, high)
 
-    def decode(self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = ()) -> NDArray[np.float64]:
+    def decode(
+        self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = (), *, noise: int = 0
+    ) -> NDArray[np.float64]:
         """Give the sum of ``count`` vectors, layer by layer; see `UniformGrid.decode`."""
         pairs = zip(runs_of(self.lengths), self.grids, strict=True)
-        return np.concatenate([grid.decode(total[run], count, dithers) for run, grid in pairs])
+        return np.concatenate([grid.decode(total[run], count, dithers, noise=noise) for run, grid in pairs])
 
     def saturated(self, x: FloatVector) -> int:
         """How many coordinates lie beyond the range of their layer."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from quant.checks import whole_number
 from quant.errors import ConfigurationError, InputError
-from quant.grid import Rounding, UniformGrid
+from quant.grid import Rounding, UniformGrid, check_totals
 from quant.streams import RandomStream
 from quant.vectors import FloatVector, Integers, check_integers
 
@@ -118,13 +118,15 @@ class LosslessGrid:
         np.copyto(out, units, casting="unsafe")
         out += self.centre
 
-    def decode(self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = ()) -> NDArray[np.float64]:
-        """Give the exact sum of ``count`` vectors.
+    def decode(
+        self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = (), *, noise: int = 0
+    ) -> NDArray[np.float64]:
+        """Give the exact sum of ``count`` vectors, and of integer noise within +-``noise``.
 
         Raises:
             InputError: not the sum of ``count`` encoded vectors, or beyond the 53 bits or the range of float64.
         """
-        units = self.decode_integers(total, count)
+        units = self.decode_integers(total, count, noise=noise)
         if units.size and max(-int(units.min()), int(units.max())) > 2**EXACT_BITS:
             raise InputError(f"a sum beyond {EXACT_BITS} bits is not exact in float64: use decode_integers")
         with np.errstate(over="ignore"):
@@ -144,16 +146,13 @@ class LosslessGrid:
             raise InputError(f"a whole number is beyond +-{self.centre}: widen the window (exact_high)")
         return values + self.centre
 
-    def decode_integers(self, total: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        """Give the exact sum of ``count`` vectors of whole numbers of units.
+    def decode_integers(self, total: NDArray[np.int64], count: int, *, noise: int = 0) -> NDArray[np.int64]:
+        """Give the exact sum of ``count`` vectors of whole numbers of units, and of noise within +-``noise``.
 
         Raises:
             InputError: not the sum of ``count`` encoded vectors.
         """
-        check_integers(total, np.int64)
-        most = whole_number(count, "count", 1, 2**62, InputError) * (self.levels - 1)
-        if most >= 2**62 or (total.size and not (total.min() >= 0 and total.max() <= most)):
-            raise InputError(f"a total outside of [0, {most}] or 62 bits is no sum of {count} vectors")
+        check_totals(total, count, self.levels, noise)
         return total - count * self.centre
 
     def saturated(self, x: FloatVector) -> int:

@@ -98,12 +98,16 @@ class ModularGrid:
         out -= self.levels // 2
         out &= self.levels - 1
 
-    def decode(self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = ()) -> NDArray[np.float64]:
+    def decode(
+        self, total: NDArray[np.int64], count: int, dithers: Sequence[RandomStream] = (), *, noise: int = 0
+    ) -> NDArray[np.float64]:
         """Give the sum of ``count`` vectors from a sum of integers, reduced modulo M or not.
 
         Raises:
-            InputError: not int64, or another number of dithers than vectors.
+            InputError: not int64, another number of dithers than vectors, or noise, which would wrap unseen.
         """
+        if noise:
+            raise InputError("sums that wrap have no room for noise: take a uniform grid")
         count = whole_number(count, "count", 1, 2**MAX_WIDTH, InputError)
         check_integers(total, np.int64)
         if len(dithers) != (count if self.rounding == "dither" else 0):

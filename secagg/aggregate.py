@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import numpy as np
 
 import quant
 from protocols import Secret
@@ -21,6 +23,8 @@ from secagg.errors import UsageError
 from secagg.feedback import SiteResidual
 from secagg.grouped import GroupedRound, GroupSum, run_groups
 from secagg.inprocess import Observer, roster_of
+from secagg.noised import PrivateUpdate
+from secagg.privacy import NoiseLevel, PatientUpdates, RoundPrivacy, SitePrivacy, Unit
 from secagg.record import RoundRecord
 from secagg.session import ClientSession
 from secagg.witness import StudyWitness
@@ -42,6 +46,7 @@ class Aggregate:
         inside: with an adaptive clip, how many of the included had a norm inside of it.
         groups: with groups, what each of them gave.
         cost: with groups, what they cost in privacy: the smallest sum that the server saw, the factor on noise.
+        noise: in a private round, how much noise is in the sum, and how much of it protects.
     """
 
     value: Any
@@ -52,10 +57,11 @@ class Aggregate:
     inside: int | None = None
     groups: tuple[GroupSum, ...] = ()
     cost: GroupCost | None = None
+    noise: NoiseLevel | None = None
 
 
 def aggregate(
-    updates: Mapping[int, quant.Update | Callable[[], quant.Update]] | Sequence[quant.Update],
+    updates: Mapping[int, PrivateUpdate] | Sequence[quant.Update | PatientUpdates],
     *,
     weights: Mapping[int, int] | Sequence[int] | None = None,
     max_weight: int | None = None,
@@ -76,13 +82,15 @@ def aggregate(
     keep_evidence: bool = False,
     model: bytes | None = None,
     downlink_bits: int | None = None,
-    monitor: bool = True,
+    monitor: bool | None = None,
     adaptive_clip: quant.AdaptiveClip | None = None,
     residuals: Mapping[int, SiteResidual] | None = None,
     devices: Mapping[int, int] | None = None,
     groups: int | None = None,
     combine: Literal["median", "trimmed"] = "median",
     trim: int = 1,
+    privacy: RoundPrivacy | None = None,
+    sites: Mapping[int, SitePrivacy] | None = None,
 ) -> Aggregate:
     """Add up updates so that the (in-process) server sees only the sum.
 
@@ -114,7 +122,8 @@ def aggregate(
         keep_evidence: keep masked inputs in the transcript too, which proves the sum; see ``secagg.transcript``.
         model: the bytes of the model that everybody was sent (see ``secagg.broadcast``), in place of ``model_hash``.
         downlink_bits: bits of a coordinate in them; bound into the round.
-        monitor: send clipped, saturated and squared error of every site inside the secure sum.
+        monitor: send clipped, saturated and squared error of every site inside the secure sum; by default unless the
+            round is private.
         adaptive_clip: the L2 clip and how it moves; the next one is ``adaptive_clip.update(inside, len(included))``.
         residuals: error feedback: what every client kept of the last round; ``{}`` in the first.
         devices: client -> shift, for those whose step is 2^shift steps of the grid.
@@ -123,6 +132,10 @@ def aggregate(
             it bounds what a site with bad data can do in its group.
         combine: ``"median"`` (stands fewer than half of the groups being bad) or ``"trimmed"`` mean, by coordinate.
         trim: how many of the least and of the largest values ``"trimmed"`` drops.
+        privacy: makes the sum differentially private; with its ``quantization``, from ``secagg.privacy.fit``. For unit
+            patient updates are ``PatientUpdates``, the value is a flat vector, and ``reduce`` is ``"sum"``.
+        sites: every client's ledger and policy, for several rounds on one budget; by default each client has a budget
+            in memory of what ``privacy`` promises, and forgets it.
 
     Raises:
         UsageError: no updates, or weights that do not fit them.
@@ -131,16 +144,19 @@ def aggregate(
         RoundRefused: too few clients stayed.
     """
     by_client = _numbered(updates)
+    if privacy is not None and privacy.unit is Unit.PATIENT and reduce != "sum":
+        raise UsageError("how many patients there are is private, so there is no mean: reduce='sum'")
     weight_of = None if weights is None else _weights(weights, by_client)
     if weight_of is None:
         max_weight = None
     elif max_weight is None:
         max_weight = max(1, *weight_of.values())
     first = by_client[min(by_client)] = _resolve(by_client[min(by_client)])
+    like = np.zeros(first.dim) if isinstance(first, PatientUpdates) else first
     roster = None if identities is None else roster_of({client: identities[client] for client in by_client})
     config = RoundConfig(
         clients=tuple(by_client),
-        layout=quant.Layout.of(first, include),
+        layout=quant.Layout.of(like, include),
         quantization=quantization or {},
         max_weight=max_weight,
         threshold=threshold,
@@ -153,18 +169,25 @@ def aggregate(
         error_feedback=residuals is not None,
         devices=devices or {},
         downlink_bits=downlink_bits,
+        privacy=privacy,
     )
+    if config.privacy_terms is not None and sites is None:
+        sites = {client: SitePrivacy.rehearsal(config.privacy_terms) for client in by_client}
     _check_all(config, by_client, weight_of)
 
     def contribute(client: int, session: ClientSession) -> Contribution:
         weight = None if weight_of is None else weight_of[client]
         with _naming(client):
-            return session.prepare(_resolve(by_client[client]), weight)
+            update = by_client[client]
+            return session.prepare(update if privacy is not None else _resolve(update), weight)
 
     bound = model_hash if model is None else hash_of(model)
     if groups is not None:
-        if reduce != "mean" or adaptive_clip is not None or view or identities is not None or witness is not None:
-            raise UsageError("groups are combined to a mean, without adaptive clip, view, identities or witness")
+        beside = (adaptive_clip, identities, witness, privacy)
+        if reduce != "mean" or view or any(given is not None for given in beside):
+            raise UsageError(
+                "groups are combined to a mean, without adaptive clip, view, identities, witness or privacy"
+            )
         grouped = run_groups(
             config,
             bound,
@@ -176,7 +199,7 @@ def aggregate(
             observe=observe,
             residuals=residuals,
         )
-        return _of_groups(config, grouped, first, dropouts)
+        return _of_groups(config, grouped, like, dropouts)
     opened, attempt = run_attempts(
         config,
         bound,
@@ -190,12 +213,20 @@ def aggregate(
         observe=observe,
         residuals=residuals,
         witness=None if witness is None else lambda attempted: witness.round(attempted, bound, keep=keep_evidence),
+        privacy=sites,
     )
     if model is not None:
         attempt.record.model_bytes = dict.fromkeys(attempt.record.uplink_bytes["advertise-keys"], len(model))
     vector = opened.mean if reduce == "mean" else opened.sum
-    value = config.layout.unflatten(vector, like=first)
-    return Aggregate(value, opened.included, dict(dropouts or {}), attempt.record, attempt.residuals, opened.inside)
+    return Aggregate(
+        config.layout.unflatten(vector, like=like),
+        opened.included,
+        dict(dropouts or {}),
+        attempt.record,
+        attempt.residuals,
+        opened.inside,
+        noise=opened.noise,
+    )
 
 
 def _of_groups(
@@ -214,8 +245,8 @@ def _of_groups(
 
 
 def _numbered(
-    updates: Mapping[int, quant.Update | Callable[[], quant.Update]] | Sequence[quant.Update],
-) -> dict[int, quant.Update | Callable[[], quant.Update]]:
+    updates: Mapping[int, PrivateUpdate] | Sequence[quant.Update | PatientUpdates],
+) -> dict[int, PrivateUpdate]:
     by_client = dict(updates) if isinstance(updates, Mapping) else dict(enumerate(updates, start=1))
     if not by_client:
         raise UsageError("there are no updates to aggregate")
@@ -232,19 +263,21 @@ def _weights(weights: Mapping[int, int] | Sequence[int], by_client: Mapping[int,
     return weight_of
 
 
-def _resolve(update: quant.Update | Callable[[], quant.Update]) -> quant.Update:
+def _resolve(update: PrivateUpdate) -> quant.Update | PatientUpdates:
     return update() if callable(update) else update
 
 
 def _check_all(
     config: RoundConfig,
-    by_client: Mapping[int, quant.Update | Callable[[], quant.Update]],
+    by_client: Mapping[int, PrivateUpdate],
     weight_of: Mapping[int, int] | None,
 ) -> None:
     """Refuse bad input before the round begins, naming the client."""
     for client, update in by_client.items():
         with _naming(client):
-            if not callable(update):
+            if not callable(update) and config.privacy is None:
+                if isinstance(update, PatientUpdates):
+                    raise UsageError("PatientUpdates are for private rounds: give privacy, or updates")
                 config.layout.flatten(update)
             if config.weighting is not None:
                 config.weighting.check((weight_of or {}).get(client, 0))

@@ -18,6 +18,7 @@ from secagg.errors import SeedMissing
 from secagg.feedback import SiteResidual
 from secagg.inprocess import InProcessRound, Observer
 from secagg.opened import Opened
+from secagg.privacy import SitePrivacy
 from secagg.record import RoundRecord
 from secagg.session import ClientSession
 from secagg.witness import RoundWitness
@@ -37,6 +38,7 @@ def run_attempts(
     observe: Observer | None = None,
     residuals: Mapping[int, SiteResidual] | None = None,
     witness: Callable[[RoundConfig], RoundWitness] | None = None,
+    privacy: Mapping[int, SitePrivacy] | None = None,
 ) -> tuple[Opened, InProcessRound]:
     """Run a round in one process, again without those who vanished for as long as the joint seed cannot be made.
 
@@ -53,6 +55,8 @@ def run_attempts(
         observe: called as clients complete phases.
         residuals: with error feedback, what each client kept of earlier rounds.
         witness: makes what keeps the evidence of an attempt.
+        privacy: in a private round, every client's ledger and policy. An attempt is charged when its input is made, so
+            one that ended before is free.
 
     Returns:
         The opened sum, and the attempt that opened it; its record holds the bytes and seconds of all attempts.
@@ -80,6 +84,7 @@ def run_attempts(
             residuals=residuals,
             record=record,
             witness=None if witness is None else witness(config),
+            privacy=privacy,
         )
         try:
             return attempt.run(contribute), attempt

@@ -23,6 +23,7 @@ from secagg.errors import UsageError
 from secagg.feedback import check_feedback
 from secagg.metrics import MetricGrid
 from secagg.monitoring import FIGURES, MONITOR
+from secagg.privacy import PrivacyTerms, RoundPrivacy, Unit
 
 UPDATE = "update"
 """Name of the masked vector that holds the packed, quantized update."""
@@ -41,6 +42,17 @@ MAX_COUNT = 1 << 40
 
 METRICS = "metrics"
 """Name of the masked vector that holds a site's metrics, in a round that has any."""
+
+
+WITHHELD = {
+    "max_weight": "weights tell of a site's data; scale updates by public numbers instead",
+    "monitor": "clipped, saturated and squared error tell of a site's data; leave monitor out",
+    "adaptive_clip": "the bit for the clip tells of a site's data; fix the clip in the quantization",
+    "counters": "exact counts tell of a site's data; make them coordinates of the noised vectors",
+    "metrics": "metrics tell of a site's data; make them coordinates of the noised vectors",
+    "devices": "mixed precision has no bound on norms; give all sites one grid",
+}
+"""What depends on data and leaves a site without noise: refused in a private round, and what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +75,8 @@ class RoundConfig:
         tolerated_dropouts: how many clients may vanish under ``"secagg+"``; ``None`` for 5 % of them, rounded up.
         attempt_limit: attempts at one round that the clients allow.
         joint_randomness: make a random seed together even if the quantization needs none.
-        monitor: send clipped, saturated and squared error of every site inside the secure sum; off under privacy,
-            unless they are noised and charged.
+        monitor: send clipped, saturated and squared error of every site inside the secure sum. By default on, but off
+            in a private round.
         adaptive_clip: the L2 clip of this round, and how it moves; takes the place of ``clip`` in ``quantization``, and
             sends a bit of every site inside the secure sum.
         error_feedback: sites add what quantization left out of their last update to the next.
@@ -74,6 +86,8 @@ class RoundConfig:
         counters: names of whole numbers, such as right answers on validation data, that are summed exactly beside the
             update.
         metrics: name -> public bound of the metrics whose weighted means are opened beside the update.
+        privacy: makes the round differentially private; see ``secagg.privacy.fit``, which gives it together with the
+            quantization that it goes with. Then nothing but the noised update depends on a site's data.
 
     Raises:
         UsageError: no clients, or ids that are not distinct.
@@ -96,13 +110,14 @@ class RoundConfig:
     tolerated_dropouts: int | None = None
     attempt_limit: int = 4
     joint_randomness: bool = False
-    monitor: bool = True
+    monitor: bool | None = None
     adaptive_clip: quant.AdaptiveClip | None = None
     error_feedback: bool = False
     devices: Mapping[int, int] = field(default_factory=dict)
     downlink_bits: int | None = None
     counters: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    privacy: RoundPrivacy | None = None
 
     def __post_init__(self) -> None:
         """Refuse at construction: build everything once."""
@@ -111,10 +126,14 @@ class RoundConfig:
         if len(set(self.clients)) != len(self.clients):
             raise UsageError("client ids must be distinct")
         object.__setattr__(self, "clients", tuple(sorted(self.clients)))
+        if self.monitor is None:
+            object.__setattr__(self, "monitor", self.privacy is None)
         check_bits(self.downlink_bits)
         if self.error_feedback:
-            check_feedback(self.codec)
-        _ = self.precision, self.params
+            check_feedback(self.codec, None if self.privacy is None else self.privacy.unit.value)
+        if self.privacy is not None:
+            check_private(self, self.privacy)
+        _ = self.precision, self.params, self.privacy_terms
 
     @cached_property
     def codec(self) -> quant.UpdateCodec:
@@ -143,7 +162,24 @@ class RoundConfig:
     @cached_property
     def lanes(self) -> quant.LaneLayout:
         """How coordinates are packed into the 64-bit lanes that are masked."""
-        return self.codec.facts.lanes(len(self.clients))
+        return self.codec.facts.lanes(len(self.clients), noise=self.noise_reach)
+
+    @cached_property
+    def noise_reach(self) -> int:
+        """Bound on the noise in the sum, grid steps, that fields have room for; 0 without privacy.
+
+        Some coordinate is beyond with probability at most 2^-40.
+        """
+        if self.privacy is None:
+            return 0
+        return self.privacy.reach(len(self.clients), self.codec.facts.encoded_dim)
+
+    @cached_property
+    def privacy_terms(self) -> PrivacyTerms | None:
+        """What every site reviews before it takes part in a private round; ``None`` in others."""
+        if self.privacy is None:
+            return None
+        return self.privacy.terms(self.codec, len(self.clients), self.params.least_survivors)
 
     @cached_property
     def params(self) -> RoundParams:
@@ -215,9 +251,29 @@ class RoundConfig:
             described["counters"] = list(self.counters)
         if self.metrics:
             described["metrics"] = self.metric_grid.config()
+        if self.privacy is not None:
+            described["privacy"] = self.privacy.config()
         return json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @cached_property
     def task(self) -> bytes:
         """SHA-256 of ``task_text``."""
         return hashlib.sha256(self.task_text.encode()).digest()
+
+
+def check_private(config: RoundConfig, privacy: RoundPrivacy) -> None:
+    """Refuse a private round in which anything but noised integers would leave a site.
+
+    Raises:
+        UsageError: naming the setting, and what to do.
+    """
+    for name, instead in WITHHELD.items():
+        if getattr(config, name) not in (None, False, (), {}):
+            raise UsageError(f"a private round sends no {name}: {instead}")
+    if config.error_feedback and privacy.unit is Unit.PATIENT:
+        raise UsageError("a residual carries a patient into later rounds, where no clip bounds it: no error_feedback")
+    if privacy.least_survivors != config.params.least_survivors:
+        raise UsageError(
+            f"the noise is sized for {privacy.least_survivors} survivors, but the round opens sums of "
+            f"{config.params.least_survivors}: make them equal (threshold, or least_survivors of the goal)"
+        )

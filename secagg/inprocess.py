@@ -25,6 +25,7 @@ from secagg.contribution import Contribution
 from secagg.errors import RoundRefused, SeedMissing, UsageError
 from secagg.feedback import SiteResidual
 from secagg.opened import Opened
+from secagg.privacy import SitePrivacy
 from secagg.public import JointRandomness
 from secagg.record import RoundRecord, View
 from secagg.session import ClientSession, ServerSession
@@ -80,6 +81,7 @@ class InProcessRound:
         ledgers: what each client remembers of earlier attempts and rounds; nothing by default.
         residuals: with error feedback, what each client kept of earlier rounds.
         record: of earlier attempts at this round, to be continued.
+        privacy: in a private round, every client's ledger and policy.
 
     Attributes:
         record: measurements, filled while the round runs.
@@ -102,11 +104,12 @@ class InProcessRound:
         ledgers: Mapping[int, Ledger] | None = None,
         residuals: Mapping[int, SiteResidual] | None = None,
         record: RoundRecord | None = None,
+        privacy: Mapping[int, SitePrivacy] | None = None,
     ) -> None:
         self._witness = witness
         self._config = config
         self._model_hash = model_hash
-        self._ledgers = ledgers or {}
+        self._ledgers, self._privacy = ledgers or {}, privacy or {}
         self.residuals = dict(residuals or {})
         self._dropouts = dict(dropouts or {})
         check_dropouts(config, self._dropouts)
@@ -158,6 +161,7 @@ class InProcessRound:
                         identity=self._identities.get(client),
                         ledger=self._ledgers.get(client),
                         residual=self.residuals.get(client),
+                        privacy=self._privacy.get(client),
                     )
                     frame = clients[client].start()
                 self._deliver(Phase.ADVERTISE_KEYS, client, [frame])
@@ -235,7 +239,8 @@ class InProcessRound:
             self._witness.opened(opened.vectors)
         if self._config.codec.facts.wraps:
             self._expected &= (1 << self._config.lanes.width) - 1
-        self.record.exact = bool(np.array_equal(opened.integers, self._expected))
+        summed = opened.integers if opened.excess is None else opened.integers + opened.excess
+        self.record.exact = bool(np.array_equal(summed, self._expected))
         self.record.monitoring = opened.monitoring
         if self._viewed is not None and self._true is not None:
             sent = _fields_sent(self._config, self._sent)[:VIEW_COORDINATES]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 import quant
+from protocols import Secret
 from secagg.config import COUNTERS, INSIDE, METRICS, UPDATE, WEIGHT, RoundConfig
+from secagg.errors import UsageError
 from secagg.monitoring import MONITOR, Monitoring
+from secagg.privacy import NoiseLevel, Unit
+from secagg.privacy.site import draw_excess
 
 
 @dataclass(frozen=True)
@@ -20,18 +25,29 @@ class Opened:
         config: the round.
         included: ids of the clients whose updates are in the sum (the survivors, U3).
         vectors: the opened vectors as the protocol gave them, uint64 by name, each below its modulus.
-        sum: the decoded sum of (weighted) updates, float64 of shape (dim,).
+        sum: the decoded sum of (weighted) updates, float64 of shape (dim,); in a private round with its noise.
+        excess: in a private round, the noise that was removed again, int64 of shape (encoded_dim,); ``None`` if none.
     """
 
     config: RoundConfig
     included: tuple[int, ...]
     vectors: dict[str, NDArray[np.uint64]]
     sum: NDArray[np.float64]
+    excess: NDArray[np.int64] | None = None
 
     @property
     def integers(self) -> NDArray[np.int64]:
-        """The sum of the grid integers, int64 of shape (encoded_dim,)."""
-        return self.config.lanes.unpack(self.vectors[UPDATE])
+        """The sum of the grid integers, int64 of shape (encoded_dim,); in a private round with its noise."""
+        totals = self.config.lanes.unpack(self.vectors[UPDATE], -self.config.noise_reach)
+        return totals if self.excess is None else totals - self.excess
+
+    @property
+    def noise(self) -> NoiseLevel | None:
+        """How much noise is in the sum, and how much of it protects; ``None`` if the round is not private."""
+        privacy, clients = self.config.privacy, len(self.config.clients)
+        if privacy is None:
+            return None
+        return privacy.expected_noise(len(self.included), clients, self.config.codec.facts.step)
 
     @property
     def total_weight(self) -> int:
@@ -40,7 +56,17 @@ class Opened:
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """The decoded (weighted) mean, float64 of shape (dim,)."""
+        """The decoded (weighted) mean, float64 of shape (dim,): per unit of weight, per site in an unweighted round.
+
+        Raises:
+            UsageError: unit patient, where the number of patients is nobody's to know; divide ``sum`` by a public
+                number.
+        """
+        if self.config.privacy is not None and self.config.privacy.unit is Unit.PATIENT:
+            raise UsageError(
+                "how many patients are in the sum is private, so there is no mean: divide sum by a public number, "
+                "or count patients by a coordinate of their vectors"
+            )
         return self.sum / self.total_weight
 
     @property
@@ -76,14 +102,29 @@ def open_sums(
     sums: dict[str, NDArray[np.uint64]],
     included: tuple[int, ...],
     public: quant.PublicRandomness,
+    revealed: Mapping[int, Sequence[Secret]] | None = None,
 ) -> Opened:
     """Decode the sums of a round, by vector name, each below its modulus.
+
+    Args:
+        config: the round.
+        sums: by vector name, each below its modulus.
+        included: the survivors.
+        public: the round's joint randomness.
+        revealed: in a private round with removable noise, survivor -> seeds of its components D + 1 .. K.
 
     Raises:
         quant.InputError: every included weight is zero, so there is no mean; or sums that no such round has.
     """
-    total = config.codec.decode_packed(sums[UPDATE], config.lanes, len(included), public=public, clients=included)
+    lanes, excess, packed = config.lanes, None, sums[UPDATE]
+    if config.privacy is not None and revealed:
+        sharing = config.privacy.sharing(len(config.clients))
+        excess = draw_excess(sharing, config.codec.facts.encoded_dim, revealed)
+        packed = (packed - lanes.fold(excess)) & np.uint64(2**lanes.lane_bits - 1)
+    total = config.codec.decode_packed(
+        packed, lanes, len(included), public=public, clients=included, noise=config.noise_reach
+    )
     if config.weighting is not None:
         config.weighting.check_total(int(sums[WEIGHT][0]))
         total *= config.weighting.max_weight
-    return Opened(config, included, sums, total)
+    return Opened(config, included, sums, total, excess)

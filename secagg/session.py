@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import quant
 from protocols import Entropy, LocalProtocolError, Secret, SystemEntropy
 from protocols.pairwise import Accumulator, Client, Ledger, LocalPolicy, Relay, Roster, Server, states
 from protocols.pairwise.server import Range
@@ -16,7 +15,9 @@ from secagg.config import RoundConfig
 from secagg.contribution import Contribution, encode, extras
 from secagg.errors import UsageError
 from secagg.feedback import SiteResidual
+from secagg.noised import PrivateUpdate, charge, check_site, encode_noised, noise
 from secagg.opened import Opened, open_sums
+from secagg.privacy import PatientUpdates, PrivacyTerms, SitePrivacy
 from secagg.public import JointRandomness
 
 
@@ -35,10 +36,14 @@ class ClientSession:
         data_version: the site's own name for the state of its data.
         entropy: the operating system's unless a test hands in its own.
         residual: with error feedback, what the site kept of earlier rounds; nothing by default.
+        privacy: in a private round, what decides whether this site's data are used: its privacy ledger, its policy,
+            its cohort. Nothing is sent before they have reviewed the round.
 
     Raises:
         protocols.RemoteProtocolError: the policy refuses the round (rules C1 to C9).
-        UsageError: a residual in a round without error feedback, or of another length.
+        secagg.privacy.PrivacyRefused: the privacy policy refuses the round (rules P1 to P11).
+        UsageError: a residual in a round without error feedback, or of another length; a private round without
+            ``privacy``, or ``privacy`` in a round that is not.
     """
 
     def __init__(
@@ -52,11 +57,13 @@ class ClientSession:
         data_version: str = "",
         entropy: Entropy | None = None,
         residual: SiteResidual | None = None,
+        privacy: SitePrivacy | None = None,
     ) -> None:
         self._config = config
         self._client = client
         self._entropy = entropy or SystemEntropy()
         self._keep(residual)
+        self._terms, self._privacy = check_site(config, privacy), privacy
         self._machine = Client(
             config.params,
             policy or LocalPolicy(),
@@ -90,17 +97,25 @@ class ClientSession:
         data_version: str = "",
         entropy: Entropy | None = None,
         residual: SiteResidual | None = None,
+        privacy: SitePrivacy | None = None,
     ) -> ClientSession:
         """Continue from a snapshot, with the ledger as it is now, not as it was then.
 
+        In a private round, an input that was charged is never computed again, with or without a snapshot: send the
+        journalled frames again, or sit the round out.
+
         Raises:
             protocols.LocalProtocolError: not the snapshot of a client.
+            UsageError: ``privacy`` in a round that is not private, or none in one that is.
         """
         session = cls.__new__(cls)
         session._config = config
         session._client = client
         session._entropy = entropy or SystemEntropy()
         session._keep(residual)
+        session._terms, session._privacy = config.privacy_terms, privacy
+        if (session._terms is None) != (privacy is None):
+            raise UsageError("privacy=SitePrivacy(...) belongs to private rounds, and to all of them")
         session._machine = Client.restore(data, ledger=ledger, data_version=data_version, entropy=session._entropy)
         return session
 
@@ -135,21 +150,35 @@ class ClientSession:
 
     def prepare(
         self,
-        update: quant.Update,
+        update: PrivateUpdate,
         weight: int | None = None,
         counters: Mapping[str, int] | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> Contribution:
         """Put an update on the grid; see ``submit``, which also masks it.
 
+        In a private round: charge the site's ledger, then draw the noise, then touch the update, which is
+        ``PatientUpdates`` for unit patient. It may be a function, which is called only then. To be done once.
+
         Raises:
-            protocols.LocalProtocolError: the quantization draws on the joint seed, which is known once input is wanted.
+            protocols.LocalProtocolError: the quantization draws on the joint seed, which is known once input is wanted;
+                so are the seeds of noise.
+            secagg.privacy.BudgetExhausted: the site's budget ends before this round.
+            secagg.privacy.LedgerError: this round was charged already: send the same bytes again, or nothing.
         """
         public = None
         if self._config.codec.public_labels:
             if not self.wants_input:
                 raise LocalProtocolError("this quantization needs the joint seed: wait until the round wants input")
             public = JointRandomness(self._config.params.cipher_suite, self._machine.joint_seed)
+        if self._terms is not None and self._privacy is not None:
+            if weight is not None or counters or metrics:
+                raise UsageError("a private round takes an update and nothing beside it")
+            contribution = self._noised(update, self._terms, self._privacy, public)
+            self._pending = contribution.residual
+            return contribution
+        if callable(update) or isinstance(update, PatientUpdates):
+            raise UsageError("this round is not private: it takes an update of the round's layout")
         contribution = encode(
             self._config,
             update,
@@ -163,6 +192,23 @@ class ClientSession:
         contribution.vectors.update(beside)
         self._pending = contribution.residual
         return contribution
+
+    def _noised(
+        self,
+        update: PrivateUpdate,
+        terms: PrivacyTerms,
+        site: SitePrivacy,
+        public: JointRandomness | None,
+    ) -> Contribution:
+        """Charge, draw, encode; in this order."""
+        state = self._machine.state
+        if not isinstance(state, states.ExpectInput):
+            raise LocalProtocolError("the round does not wait for an update of this client")
+        charge(self._config, terms, site, state.model_hash)
+        drawn = noise(self._config, self._entropy, ())
+        return encode_noised(
+            self._config, update, drawn, self._entropy, public=public, client=self._client, residual=self._residual
+        )
 
     @property
     def residual(self) -> SiteResidual | None:
@@ -180,7 +226,7 @@ class ClientSession:
 
     def submit(
         self,
-        update: quant.Update | Contribution,
+        update: PrivateUpdate | Contribution,
         model_hash: bytes,
         weight: int | None = None,
         counters: Mapping[str, int] | None = None,
@@ -189,7 +235,8 @@ class ClientSession:
         """Quantize, pack and mask an update; yields the frames to send, one chunk each.
 
         Args:
-            update: of the round's layout, or what ``prepare`` made of one.
+            update: of the round's layout (in a private round also ``PatientUpdates``, or a function that gives
+                either), or what ``prepare`` made of one.
             model_hash: 32-byte hash of the model that this site trained.
             weight: this site's weight, an integer from 0 to ``max_weight``; required exactly in a weighted round.
             counters: this site's counters by name, exactly those of the round.

@@ -6,12 +6,16 @@ spent and a `LocalPrivacyPolicy` decides whether it spends more. The README hold
 
 from secagg.privacy.calibration import Calibration, Goal, Infeasible, Law, calibrate
 from secagg.privacy.errors import BudgetExhausted, LedgerError, PrivacyInputError, PrivacyRefused
+from secagg.privacy.fit import Fitted, fit
 from secagg.privacy.ledger import Budget, Charge, Ledger, Permit
 from secagg.privacy.mechanism import Claim, Cost, DiscreteGaussianNoise, Noise, Sampling, SkellamNoise, claim, release
+from secagg.privacy.patients import PatientUpdates
 from secagg.privacy.policy import LocalPrivacyPolicy, PrivacyTerms, Review
 from secagg.privacy.receipts import Countersigned, countersign, issue, raise_to
+from secagg.privacy.round import NoiseLevel, RoundPrivacy
 from secagg.privacy.sensitivity import Relation, Sensitivity, Unit, of_patient, of_site
 from secagg.privacy.shared import honest_noise, release_shared, sharing_of
+from secagg.privacy.site import SitePrivacy
 
 __all__ = [
     "Budget",
@@ -22,6 +26,7 @@ __all__ = [
     "Cost",
     "Countersigned",
     "DiscreteGaussianNoise",
+    "Fitted",
     "Goal",
     "Infeasible",
     "Law",
@@ -29,19 +34,24 @@ __all__ = [
     "LedgerError",
     "LocalPrivacyPolicy",
     "Noise",
+    "NoiseLevel",
+    "PatientUpdates",
     "Permit",
     "PrivacyInputError",
     "PrivacyRefused",
     "PrivacyTerms",
     "Relation",
     "Review",
+    "RoundPrivacy",
     "Sampling",
     "Sensitivity",
+    "SitePrivacy",
     "SkellamNoise",
     "Unit",
     "calibrate",
     "claim",
     "countersign",
+    "fit",
     "honest_noise",
     "issue",
     "of_patient",

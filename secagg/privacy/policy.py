@@ -289,7 +289,7 @@ def _protects(terms: PrivacyTerms, budget: Budget) -> Iterator[Reason]:
 def _roundest(terms: PrivacyTerms) -> float:
     """Largest squared norm that rounding a clipped contribution up in every coordinate can give: more is a lie."""
     fine = terms.step / terms.coarsening
-    return (terms.clip / fine + math.sqrt(terms.dim)) ** 2 * (1 + 2.0**-30)
+    return (terms.clip / fine + math.sqrt(terms.dim)) ** 2 * (1 + 2.0**-10)  # rotations lengthen by float error
 
 
 def _single(terms: PrivacyTerms) -> PrivacyTerms:

@@ -1,0 +1,59 @@
+"""Private rounds through the real protocol: what is in the sum, what is refused, what is charged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import secagg
+from secagg.errors import UsageError
+from secagg.privacy import Fitted, Goal, PatientUpdates, Unit, fit
+
+CLIENTS, DIM, PATIENTS = 5, 96, 12
+
+
+def fitted(unit: Unit = Unit.PATIENT, epsilon: float = 4.0, releases: int = 1) -> Fitted:
+    goal = Goal(epsilon=epsilon, delta=1e-5, releases=releases, least_survivors=4, colluders=1)
+    found = fit(goal, clients=CLIENTS, dim=DIM, clip=1.0, width=20, unit=unit, patients=PATIENTS)
+    assert isinstance(found, Fitted)
+    return found
+
+
+def patients_of(rng: np.random.Generator) -> dict[int, np.ndarray]:
+    return {client: rng.normal(0, 0.05, (PATIENTS, DIM)) for client in range(1, CLIENTS + 1)}
+
+
+@pytest.mark.parametrize("dropouts", [{}, {3: "masked-input"}])
+def test_a_private_sum_of_patients_is_the_sum_and_the_noise(rng: np.random.Generator, dropouts: dict[int, str]) -> None:
+    found, rows = fitted(), patients_of(rng)
+    done = secagg.aggregate(
+        {client: PatientUpdates(given) for client, given in rows.items()},
+        privacy=found.privacy,
+        quantization=found.quantization,
+        threshold=4,
+        reduce="sum",
+        dropouts=dropouts,
+    )
+    assert done.record.exact
+    assert done.noise is not None
+    true = sum(rows[client].sum(axis=0) for client in done.included)
+    error = np.asarray(done.value) - true
+    assert done.noise.honest >= done.noise.target * (1 - 1e-12)
+    assert np.abs(error).max() < 12 * done.noise.total + found.step * CLIENTS  # P below 1e-30
+    assert np.std(error) > done.noise.total / 2  # chi-square with 96 degrees of freedom: P below 1e-12
+
+
+def test_a_private_mean_of_sites(rng: np.random.Generator) -> None:
+    found = fitted(Unit.SITE)
+    updates = {client: rng.normal(0, 0.05, DIM) for client in range(1, CLIENTS + 1)}
+    done = secagg.aggregate(updates, privacy=found.privacy, quantization=found.quantization, threshold=4)
+    assert done.noise is not None
+    error = np.asarray(done.value) - np.mean(list(updates.values()), axis=0)
+    assert np.abs(error).max() * CLIENTS < 12 * done.noise.total + found.step * CLIENTS
+
+
+def test_means_over_patients_are_refused(rng: np.random.Generator) -> None:
+    found = fitted()
+    updates = {client: PatientUpdates(rows) for client, rows in patients_of(rng).items()}
+    with pytest.raises(UsageError, match="reduce='sum'"):
+        secagg.aggregate(updates, privacy=found.privacy, quantization=found.quantization, threshold=4)
