@@ -63,7 +63,8 @@ class RoundWitness:
         receipts = []
         for client, keeper in sorted(self._keepers.items()):
             if keeper.answered:
-                receipt = keeper.receipt(self._identities.get(client), result, (ENCODED,))
+                words = (ENCODED,) if self._config.privacy is None else (ENCODED, NOISED)
+                receipt = keeper.receipt(self._identities.get(client), result, words)
                 self._last[client] = receipt_hash(receipt)
                 receipts.append(receipt)
         self._recorder.opened(sums, receipts=receipts, spend=spend)

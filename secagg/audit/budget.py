@@ -72,6 +72,15 @@ def _computed(one: Round) -> Release | None:
         return None
 
 
+def claimed(spent: list[Spent]) -> str:
+    """Say in one sentence what was spent."""
+    last, promise = spent[-1], spent[-1].release.promise
+    return (
+        f"epsilon {last.total:.3g} at delta {promise.delta:g} for one {promise.unit} (neighbours: {promise.relation}) "
+        f"over {len(spent)} releases; promised was {promise.epsilon:g} for {promise.releases}"
+    )
+
+
 def check_budget(found: StudyRecords, study: r.Study) -> Iterator[Finding]:
     """T25, T27 and T28 over all rounds."""
     private = False
@@ -87,8 +96,10 @@ def check_budget(found: StudyRecords, study: r.Study) -> Iterator[Finding]:
             yield one.judge(Rule.NOISE_SIZED, *_sized(study, one, release))
             yield one.judge(Rule.BOUNDED, *_bounded(one, release))
     spent = spending(found)
-    for place, now in enumerate(spent):
-        yield _charged(now, spent[:place])
+    judged = [_charged(now, spent[:place]) for place, now in enumerate(spent)]
+    if judged and all(finding.verdict is Verdict.VERIFIED for finding in judged):
+        yield Finding(Rule.BUDGET, Verdict.VERIFIED, claimed(spent))
+    yield from judged
     if private:
         yield from _without_noise(found)
     else:
@@ -115,8 +126,7 @@ def _charged(now: Spent, before: list[Spent]) -> Finding:
             wrong.append(f"the log says {said.epsilon:.4g}, {said.total:.4g} in total: less than was spent")
     ended = "" if now.round.opened else ", charged though no sum was opened"
     evidence = (
-        f"{now.epsilon:.3g} in the round, {now.total:.3g} in {len(before) + 1} of {promise.releases} releases, "
-        f"promised {promise.epsilon:g}; delta {promise.delta:g}, unit {promise.unit} ({promise.relation}){ended}"
+        f"{now.epsilon:.3g} in the round, {now.total:.3g} in {len(before) + 1} of {promise.releases} releases{ended}"
     )
     return now.round.judge(Rule.BUDGET, wrong, evidence, r.Parameters if said is None else r.Spend)
 
@@ -152,7 +162,10 @@ def _bounded(one: Round, release: Release) -> tuple[list[str], str]:
     if others or sent:
         wrong.append(f"{(others or sent)[0]} leaves the sites without noise")
     if Unit(promise.unit) is Unit.SITE:
-        return wrong, f"one vector a site, norm at most {promise.clip:g}, {release.sensitivity.l2:.4g} steps on the grid"
+        return (
+            wrong,
+            f"one vector a site, norm at most {promise.clip:g}, {release.sensitivity.l2:.4g} steps on the grid",
+        )
     if task.get("error_feedback"):
         wrong.append("residuals carry a patient into later rounds")
     if described.get("rounding") != "stochastic" or promise.coarsening & (promise.coarsening - 1):
@@ -170,7 +183,9 @@ def _bounded(one: Round, release: Release) -> tuple[list[str], str]:
 def _without_noise(found: StudyRecords) -> Iterator[Finding]:
     for one in found.rounds:
         if one.opened and _computed(one) is None and '"privacy"' not in one.begin.task:
-            yield one.say(Rule.BUDGET, Verdict.BROKEN, "a sum without noise, in a study that promises epsilon", r.Opened)
+            yield one.say(
+                Rule.BUDGET, Verdict.BROKEN, "a sum without noise, in a study that promises epsilon", r.Opened
+            )
 
 
 def _not_private(found: StudyRecords) -> Iterator[Finding]:

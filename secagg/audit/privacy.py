@@ -1,9 +1,9 @@
 """What a round's task says of differential privacy, and what that costs: computed again from the task alone.
 
 Sites and planners compute the same from ``RoundConfig``; this is a second way, from the canonical JSON that keys and
-signatures are bound to, to the accountant (``secagg.privacy.mechanism``). Epsilon is then computed once more without it:
-noise of variance V against a distance L costs at least what the continuous Gaussian costs, so by Balle and Wang 2018,
-theorem 8, with m = L sqrt(T / V) after T releases,
+signatures are bound to, to the accountant (``secagg.privacy.mechanism``). Then epsilon is computed once more without
+the accountant: noise of variance V against a distance L costs at least what the continuous Gaussian costs, so by Balle
+and Wang 2018, theorem 8, with m = L sqrt(T / V) after T releases,
 
     delta(epsilon) = Phi(m / 2 - epsilon / m) - e^epsilon Phi(-m / 2 - epsilon / m).
 """
@@ -113,9 +113,7 @@ def _sensitivity(promise: Promise, described: dict[str, Any], facts: quant.Codec
     if Unit(promise.unit) is Unit.SITE:
         return of_site(facts, relation)
     bound = promise.l2_squared * rotated_rows(described)
-    return of_patient(
-        bound, facts.encoded_dim, relation=relation, coarsening=promise.coarsening, beta=promise.beta
-    )
+    return of_patient(bound, facts.encoded_dim, relation=relation, coarsening=promise.coarsening, beta=promise.beta)
 
 
 def rotated_rows(described: dict[str, Any]) -> int:
