@@ -33,6 +33,7 @@ from protocols.pairwise.params import Roster, RoundParams, VectorSpec
 from protocols.pairwise.relay import MemoryRelay, Relay
 from protocols.pairwise.steps import ChunkAccepted, InputComplete, Outbound, Relayed, ServerStep, Status, to_all
 from protocols.primitives import residues
+from protocols.secret import Secret
 from protocols.wire import check_context
 
 _COLLECT: dict[type[states.State], Callable[[Any, int, Any], ServerStep]] = {
@@ -275,6 +276,15 @@ class Server:
     def survivors(self) -> tuple[int, ...]:
         """The clients whose inputs are in the sum."""
         return self._opened().survivors
+
+    @property
+    def revealed_noise(self) -> dict[int, tuple[Secret, ...]]:
+        """By survivor, the seeds of its components of noise D + 1 .. K, which are to come off the sum, once it is open.
+
+        D counts the invited clients that are no survivors; the tuples are empty if D is K or more. What the seeds
+        stand for, and how it is taken off, is known to the layer that added it.
+        """
+        return unmasking.removed_noise(self._opened())
 
     def result(
         self, apply: Callable[[Callable[[Range], None], list[Range]], Iterable[None]] = map, pieces: int = 1
