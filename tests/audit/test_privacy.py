@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -50,8 +49,7 @@ def write_private(path: Path, unit: Unit, *, rounds: int = ROUNDS, releases: int
                 ids, secagg.quant.Layout.of(np.zeros(DIM)), found.quantization, threshold=LEAST, privacy=found.privacy
             )
             assert config.privacy_terms is not None
-            generous = replace(config.privacy_terms, epsilon=9.0)
-            sites = sites or {client: SitePrivacy.rehearsal(generous) for client in ids}
+            sites = sites or {client: SitePrivacy.rehearsal(config.privacy_terms) for client in ids}
             secagg.aggregate(
                 updates,
                 privacy=found.privacy,
