@@ -202,7 +202,7 @@ def run_as_processes(config: DemoConfig, *, dropout_given: bool, json: bool) -> 
         raise UsageError(
             "with --processes nobody is made to vanish and no report is written: leave out --dropout, --out"
         )
-    _check_installed("torch", "sklearn", "httpx", "starlette", "uvicorn", "safetensors", extras="demo,server")
+    _check_installed("torch", "sklearn", "starlette", "uvicorn", "safetensors", extras="demo,server")
     with theme.progress(shown=not json) as bar:
         task = bar.add_task("rounds over TLS", total=config.rounds)
         from secagg.demo.processes import run_processes

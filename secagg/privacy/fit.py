@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import quant
+from quant.noise.sampler import MAX_TABLE_VARIANCE
 from secagg.privacy.calibration import Calibration, Goal, Infeasible, Law, calibrate
 from secagg.privacy.errors import PrivacyInputError
 from secagg.privacy.mechanism import Claim, claim
@@ -19,6 +20,9 @@ MIN_SIGMA = 2.0
 
 MARGIN = 1 + 2.0**-28
 """On the variance: pays for the rounding of costs when a ledger adds them up one by one."""
+
+WASTE = 1.01
+"""The chosen grid's mean squared error is at most so many times that of the finest that fits."""
 
 SIGMAS = 4.0
 """Default range of one site's rotated sum, in deviations of a coordinate if all its patients agreed: 6e-5 saturate."""
@@ -69,10 +73,12 @@ def fit(
     beta: float = 1e-12,
     removable: bool = True,
 ) -> Fitted | Infeasible:
-    """Find the finest grid, and the noise on it, that keep ``goal`` in fields of ``width`` bits.
+    """Find a grid, and the noise on it, that keep ``goal`` in fields of ``width`` bits with the least error.
 
     Finer grids need less noise (in model units), because rounding adds less to the sensitivity; but their integers are
-    larger. The search is a bisection over the number of levels; what it returns was calibrated and checked exactly.
+    larger, and very large noise is slow to draw. The search is a bisection over the number of levels, for the finest
+    that fits, and if its noise is slow, another for the coarsest that is as good up to `WASTE`; what it returns was
+    calibrated and checked exactly.
 
     Args:
         goal: epsilon, delta, releases, ``least_survivors`` (the round's threshold) and colluders; its sampling, too.
@@ -142,7 +148,7 @@ class _Wanted:
                 low = middle
             else:
                 high = middle - 1
-        half = low
+        half = self._coarsest(low, roughly) if low else 0
         while half:
             found = self._at(half)
             if isinstance(found, Fitted | Infeasible):
@@ -152,6 +158,24 @@ class _Wanted:
             reason=f"fields of {self.width} bits do not hold {self.clients} sites and the noise for epsilon "
             f"{self.goal.epsilon:g}; take wider fields, a smaller range or fewer releases"
         )
+
+    def _coarsest(self, finest: int, ratio: float) -> int:
+        """Return the fewest levels with noise beyond one table that are as good as ``finest`` up to `WASTE`."""
+
+        def error(half: int) -> float:
+            return (variance(half) + self.clients / 4) / half**2
+
+        def variance(half: int) -> float:
+            return ratio * self._sensitivity(half).l2_squared
+
+        low, high, most = 1, finest, error(finest) * WASTE
+        while low < high:
+            middle = (low + high) // 2
+            if variance(middle) > MAX_TABLE_VARIANCE and error(middle) <= most:
+                high = middle
+            else:
+                low = middle + 1
+        return low
 
     def _ratio(self) -> float | Infeasible:
         """Variance per squared sensitivity on a very fine grid."""

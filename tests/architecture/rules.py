@@ -88,7 +88,7 @@ ROOMS = {
     # The two ends of a wire meet on the wire only: in what these two rooms say of it.
     "secagg.transport": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
     "secagg.coordinator": Room(PRODUCT | SERVER, never=ADAPTERS | {"secagg.site"}),
-    "secagg.site": Room(PRODUCT | {"httpx"}, never=ADAPTERS | {"secagg.coordinator"}),
+    "secagg.site": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator"}),
     # An auditor does not trust the code it audits: of secagg it sees the form of records only, of protocols the
     # primitives, the parameters and the arithmetic of graphs, of privacy the accountant and not what a site decides with.
     # It computes the rest itself.
