@@ -90,8 +90,8 @@ ROOMS = {
     "secagg.coordinator": Room(PRODUCT | SERVER, never=ADAPTERS | {"secagg.site"}),
     "secagg.site": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator"}),
     # An auditor does not trust the code it audits: of secagg it sees the form of records only, of protocols the
-    # primitives, the parameters and the arithmetic of graphs, of privacy the accountant and not what a site decides with.
-    # It computes the rest itself.
+    # primitives, the parameters and the arithmetic of graphs, of privacy the accountant and nothing that a site decides
+    # with. It computes the rest itself.
     "secagg.audit": Room(
         NUMERIC
         | {"msgspec", "protocols.primitives", "protocols.suites"}
