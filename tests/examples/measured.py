@@ -130,7 +130,10 @@ def times(ratio: float) -> str:
 def table(run: Run) -> str:
     machine, commit = run["machine"], (run["commit"] or "unknown")[:12]
     head = f"On {machine['processor']}, {machine['cores']} cores, Python {machine['python']}; commit {commit}.\n\n"
-    body = "".join(f"| {what} | {ours} | {theirs} | `{command}` |\n" for what, ours, theirs, command in chain(whole_rounds(run), parts(run)))
+    body = "".join(
+        f"| {what} | {ours} | {theirs} | `{command}` |\n"
+        for what, ours, theirs, command in chain(whole_rounds(run), parts(run))
+    )
     return f"{head}| | secagg | beside it | printed by |\n|---|---|---|---|\n{body}\n{ALL}"
 
 
