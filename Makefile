@@ -56,7 +56,7 @@ bench: setup  ## measured tables (make bench ARGS=masking)
 
 reference: setup  ## measure everything on a quiet machine, keep it as the reference, and write the README's figures
 	@$(BIN)/secagg bench all --out build/bench
-	@$(BIN)/python -m tests.examples.measured build/bench/bench.json
+	@$(BIN)/python -m tests.examples.readme_tables build/bench/bench.json
 
 api: setup  ## the reference of every module, from docstrings, in build/api
 	@$(BIN)/python -m tests.architecture.api_reference

@@ -12,11 +12,10 @@ import typer.main
 
 from secagg.bench.whole import REFERENCE, read_run
 from secagg.cli import app
-from tests.examples import measured
+from tests.examples import readme_tables
 
 ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), ROOT / "secagg" / "privacy" / "README.md"]
-COMMANDS = "<!-- commands: from the program, checked by tests/examples/test_readmes.py -->\n"
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -55,17 +54,15 @@ def test_console_commands_exist(name: str, block: str) -> None:
 
 
 def test_commands_are_those_of_the_program() -> None:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    said = "".join(f"| `secagg {name}` | {command.get_short_help_str(200)} |\n" for name, command in commands.items())
     text = (ROOT / "README.md").read_text()
-    table = text[text.index(COMMANDS) + len(COMMANDS) : text.index("<!-- end of commands -->")]
-    assert table == f"| command | what it does |\n|---|---|\n{said}"
+    found = readme_tables.section(text, readme_tables.BEGIN_COMMANDS, readme_tables.END_COMMANDS)
+    assert found == readme_tables.commands(), "python -m tests.examples.readme_tables"
 
 
 def test_measured_figures_are_those_of_the_reference() -> None:
-    text = measured.section((ROOT / "README.md").read_text())
+    text = readme_tables.section((ROOT / "README.md").read_text())
     if REFERENCE.exists():
-        assert text == measured.table(read_run(REFERENCE)), "python -m tests.examples.measured"
+        assert text == readme_tables.table(read_run(REFERENCE)), "python -m tests.examples.readme_tables"
     else:
         assert "|" not in text, "a figure in the README is one of the reference run"
 

@@ -1,7 +1,7 @@
-"""The table *Measured* of the README, from a run of ``secagg bench all``.
+"""The tables of the README that are made: *The commands* from the program, *Measured* from a run of all benches.
 
-``python -m tests.examples.measured BENCH.JSON`` takes a run as the new reference and writes the table; without a run it
-writes the table of the reference that is there. A test compares the two.
+``python -m tests.examples.readme_tables`` writes both; with the path of a ``bench.json`` it takes that run as the new
+reference first. Tests compare.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import typer.main
+
 from secagg.bench.whole import REFERENCE, Run, read_run
+from secagg.cli import app
 
 README = Path(__file__).parents[2] / "README.md"
-BEGIN = "<!-- measured: from secagg/bench/reference.json, by python -m tests.examples.measured -->\n"
+BEGIN = "<!-- measured: from secagg/bench/reference.json, by python -m tests.examples.readme_tables -->\n"
 END = "<!-- end of measured -->"
+BEGIN_COMMANDS = "<!-- commands: from the program, by python -m tests.examples.readme_tables -->\n"
+END_COMMANDS = "<!-- end of commands -->"
 ALL = (
     "`secagg bench all` measures all of it on your machine, with plots, in a quarter of an hour, and with\n"
     "`--compare reference` says what moved since this run.\n"
@@ -137,12 +142,21 @@ def table(run: Run) -> str:
     return f"{head}| | secagg | beside it | printed by |\n|---|---|---|---|\n{body}\n{ALL}"
 
 
-def section(text: str) -> str:
-    return text[text.index(BEGIN) + len(BEGIN) : text.index(END)]
+def commands() -> str:
+    found = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    said = "".join(f"| `secagg {name}` | {command.get_short_help_str(200)} |\n" for name, command in found.items())
+    return f"| command | what it does |\n|---|---|\n{said}"
+
+
+def section(text: str, begin: str = BEGIN, end: str = END) -> str:
+    return text[text.index(begin) + len(begin) : text.index(end)]
 
 
 if __name__ == "__main__":
     if sys.argv[1:]:
         REFERENCE.write_text(json.dumps(read_run(Path(sys.argv[1]))) + "\n", encoding="utf-8")
     readme = README.read_text(encoding="utf-8")
-    README.write_text(readme.replace(section(readme), table(read_run(REFERENCE))), encoding="utf-8")
+    readme = readme.replace(section(readme, BEGIN_COMMANDS, END_COMMANDS), commands())
+    if REFERENCE.exists():
+        readme = readme.replace(section(readme), table(read_run(REFERENCE)))
+    README.write_text(readme, encoding="utf-8")
