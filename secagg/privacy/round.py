@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import quant
-from quant.noise import FAILURE, Sharing
+from quant.noise import FAILURE, Sharing, reach
 from secagg.privacy.calibration import Law
 from secagg.privacy.errors import PrivacyInputError
 from secagg.privacy.patients import PatientGrid, patient_grid
@@ -115,11 +115,16 @@ class RoundPrivacy:
         return clients - self.least_survivors if self.removable else 0
 
     def reach(self, clients: int, coordinates: int, failure: Fraction = FAILURE) -> int:
-        """Bound the noise in the sum of all sites before anything is removed, released steps: fields have room for it.
+        """Bound the noise in a released sum, steps: what fields have room for, whoever of those tolerated drops out.
 
-        Any of ``coordinates`` is beyond with probability at most ``failure``, 2^-40.
+        Any of ``coordinates`` is beyond with probability at most ``failure``, 2^-40. Noise that is removed needs no
+        room: packing is linear modulo 2^lane_bits, so the excess may wrap, and is subtracted, in that ring; a field has
+        to hold only what is left. That is V s / (s - c) for s survivors, the most for the fewest.
         """
-        return self.sharing(clients).reach(coordinates, failure)
+        sharing = self.sharing(clients)
+        if not self.removable:
+            return sharing.reach(coordinates, failure)
+        return reach(sharing.family, sharing.total(self.least_survivors), coordinates, failure)
 
     def grid(self, codec: quant.UpdateCodec) -> PatientGrid:
         """Return the grids of a round of unit patient.

@@ -40,8 +40,8 @@ BUGS = [
     ),
     Bug(
         "threshold-off-by-one", "protocols/pairwise/share_keys.py",
-        "shamir.share(seed.reveal(), threshold, holders, entropy)",
-        "shamir.share(seed.reveal(), threshold - 1, holders, entropy)",
+        "shamir.share(self.seed.reveal(), threshold, holders, entropy)",
+        "shamir.share(self.seed.reveal(), threshold - 1, holders, entropy)",
         "tests/protocols/test_vectors.py",
     ),
     Bug(
