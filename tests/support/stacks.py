@@ -7,8 +7,10 @@ this project are installed; without them, this environment has to do.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
 
 
-def run_in_stack(stack: str, module: str, *arguments: str, seconds: int = 900) -> str:
+def run_in_stack(stack: str, module: str, *arguments: str, seconds: int = 300) -> str:
     """Run the interpreter of ``stack`` and return what it printed; skip if ``module`` is not installed there."""
     variable = f"SECAGG_{stack.upper()}_PYTHON"
     python = os.environ.get(variable, sys.executable)
@@ -25,8 +27,12 @@ def run_in_stack(stack: str, module: str, *arguments: str, seconds: int = 900) -
     if probe.returncode:
         pytest.skip(f"{module} is not installed for {python}: name an environment that has it in {variable}")
     environment = {**os.environ, **QUIET}
-    run = subprocess.run(
-        [python, *arguments], cwd=ROOT, env=environment, capture_output=True, timeout=seconds, check=False
-    )
-    assert run.returncode == 0, run.stderr.decode()[-3000:]
-    return run.stdout.decode()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen([python, *arguments], cwd=ROOT, env=environment, **pipes) as run:
+        try:
+            printed, told = run.communicate(timeout=seconds)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)  # whatever it started
+    assert run.returncode == 0, told.decode()[-3000:]
+    return printed.decode()

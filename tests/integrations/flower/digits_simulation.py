@@ -17,29 +17,15 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
-from sklearn.datasets import load_digits
 from torch import nn
 
 from secagg.integrations.flower import SecAgg, secagg_mod
+from tests.support.digits import accuracy, data, model
 
 VANISHES = 1
 """Partition of the node that fails in every second round."""
 
 app = ClientApp()
-
-
-def model() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(256, 64), nn.ReLU(),
-        nn.Linear(64, 10),
-    )  # fmt: skip
-
-
-def data() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    digits = load_digits()
-    order = torch.randperm(len(digits.target), generator=torch.Generator().manual_seed(1))
-    return torch.tensor(digits.images).float()[:, None] / 16, torch.tensor(digits.target), order
 
 
 def train(message: Message, context: Context) -> Message:
@@ -76,12 +62,10 @@ class InClear(FedAvg):
         return [Message(each.content, each.metadata.dst_node_id, "train.plain") for each in messages]
 
 
-def accuracy(arrays: ArrayRecord) -> float:
-    images, labels, order = data()
+def tested(arrays: ArrayRecord) -> float:
     net = model()
     net.load_state_dict(arrays.to_torch_state_dict())
-    held_out = order[1000:]
-    return (net(images[held_out]).argmax(1) == labels[held_out]).float().mean().item()
+    return accuracy(net)
 
 
 def strategies(nodes: int) -> dict[str, FedAvg | SecAgg]:
@@ -97,7 +81,7 @@ def compare(grid: Grid, nodes: int, rounds: int) -> dict[str, dict[str, object]]
         started = time.perf_counter()
         result = strategy.start(grid, ArrayRecord(model().state_dict()), num_rounds=rounds)
         report[name] = {
-            "accuracy": accuracy(result.arrays),
+            "accuracy": tested(result.arrays),
             "rounds": sorted(result.train_metrics_clientapp),
             "seconds": time.perf_counter() - started,
         }

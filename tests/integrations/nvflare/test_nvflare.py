@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
+from secagg.integrations.trial import read
 from tests.support.stacks import run_in_stack
 
 pytestmark = pytest.mark.stacks
@@ -18,8 +18,11 @@ def shift(places: list[int]) -> float:
 
 
 def report(program: str, *arguments: str) -> Any:
-    text = run_in_stack("nvflare", "nvflare", "-m", f"tests.integrations.nvflare.{program}", *arguments)
-    return json.loads(next(line for line in text.splitlines() if line.startswith("REPORT "))[7:])
+    return read(run_in_stack("nvflare", "nvflare", "-m", f"tests.integrations.nvflare.{program}", *arguments))
+
+
+def trial(*words: str) -> Any:
+    return read(run_in_stack("nvflare", "nvflare", "-m", "secagg.integrations.nvflare.trial", *words))
 
 
 @pytest.mark.parametrize("program", ["collab_job", "classic_job"])
@@ -41,3 +44,29 @@ def test_the_sites_own_filter_lets_nothing_out_but_parts_of_sums_that_it_accepts
     assert told["in clear"].startswith("ContentBlockedException")
     assert "C2" in told["3 sites"]  # the site's policy asks for four
     assert told["5"] == "1 ['__headers__', 'secagg.letters']"  # one frame, and no weights
+
+
+@pytest.mark.parametrize("adversary", ["curious", "active"])
+def test_a_collab_job_of_a_million_coordinates_is_exact(adversary: str) -> None:
+    told = trial("engine=collab", f"adversary={adversary}", "nodes=5", "dropped=1", "dim=1000000", "rounds=3")
+    assert told["exact"] is True
+    assert [row["included"] for row in told["rounds"]] == [5, 4, 4]
+
+
+def test_a_job_of_the_controller_api_is_exact() -> None:
+    told = trial("engine=classic", "nodes=5", "dropped=1", "dim=1000000", "rounds=3")
+    assert told["exact"] is True
+    assert [row["included"] for row in told["rounds"]] == [5, 4, 4]
+
+
+def test_real_processes_with_a_drop_out_are_exact() -> None:
+    told = trial("engine=poc", "nodes=4", "dropped=1", "dim=100000", "rounds=3")
+    assert told["exact"] is True
+    assert [row["included"] for row in told["rounds"]] == [4, 3, 3]
+
+
+def test_a_cnn_is_as_good_as_under_flares_own_fedavg() -> None:
+    plain, secure = report("digits_job", "plain", "6"), report("digits_job", "secure", "6")
+    assert plain["rounds"] == secure["rounds"] == 6
+    assert plain["accuracy"] > 0.85
+    assert abs(secure["accuracy"] - plain["accuracy"]) <= 0.01

@@ -1,0 +1,58 @@
+"""Tries the adapter in an engine of Flower: the simulation, or a SuperLink with SuperNodes on this machine.
+
+    python -m secagg.integrations.flower.trial engine=superlink nodes=5 dim=100000 rounds=4 adversary=active
+
+``system=peer`` runs Flower's own SecAgg+ instead, which lives in its legacy API, and ``system=plain`` no protection.
+Sites that drop out do so from the second round on. The last line of the output is a report in JSON.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import flwr
+
+from secagg.errors import UsageError
+from secagg.integrations.flower.superlink import SuperLink
+from secagg.integrations.trial import SETTINGS, Trial, arguments, summary, write
+
+APP = "secagg.integrations.flower.trial_app"
+MODULE = f"import {APP} as made\n\napp = made.app\nserver = made.server\n"
+
+
+def run(trial: Trial, engine: str, seconds: float) -> None:
+    """Run a trial to its end, at most ``seconds``; its report lies in its folder afterwards.
+
+    Raises:
+        UsageError: an unknown engine, or no end in time.
+    """
+    environment = {SETTINGS: str(trial.save())}
+    if engine == "superlink":
+        with SuperLink(Path(trial.folder), trial.nodes, environment) as federation:
+            federation.run(
+                f"import {APP} as made\n\napp = made.app\nserver = made.server\n", lambda: trial.finished, seconds
+            )
+    elif engine == "simulation":
+        program = [sys.executable, "-c", f"from {APP} import simulate; simulate()"]
+        quiet = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+        subprocess.run(
+            program, env={**os.environ, **quiet, **environment}, stdout=sys.stderr, timeout=seconds, check=False
+        )
+    else:
+        raise UsageError(f"engine is 'simulation' or 'superlink', not {engine!r}")
+
+
+if __name__ == "__main__":
+    given = arguments(
+        sys.argv[1:], engine="simulation", nodes=5, dim=10_000, rounds=4, dropped=1, system="secagg",
+        adversary="curious", seconds=280,
+    )  # fmt: skip
+    engine, limit = given.pop("engine"), given.pop("seconds")
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Trial(**given, folder=folder)
+        run(trial, engine, limit)
+        write(summary(trial, f"Flower {engine}", f"flwr {flwr.__version__}"))
