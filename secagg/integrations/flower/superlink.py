@@ -97,7 +97,11 @@ class SuperLink:
         (project / "app.py").write_text(app)
         end = time.monotonic() + seconds
         told = subprocess.run(
-            ["flwr", "run", str(project), "trial"], env=self._environment, capture_output=True, timeout=60, check=False
+            ["flwr", "run", str(project), "trial"],
+            env=self._environment,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
         )
         if told.returncode:
             raise UsageError(f"Flower does not take the app: {told.stdout.decode()} {told.stderr.decode()}")
