@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from protocols.entropy import Entropy, SystemEntropy
 from protocols.errors import LocalProtocolError
-from protocols.pairwise import consistency_check, masked_input, reveal_randomness, share_keys, states, unmasking
+from protocols.pairwise import consistency_check, masked_input, noise, reveal_randomness, share_keys, states, unmasking
 from protocols.pairwise import ledger as memory
 from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
@@ -141,6 +141,21 @@ class Client:
     def joint_seed(self) -> bytes:
         """The 32-byte seed that the clients made together, while the machine wants input; else empty."""
         return self.state.joint_seed if isinstance(self.state, states.ExpectInput) else b""
+
+    @property
+    def noise_seeds(self) -> tuple[Secret, ...]:
+        """The 32-byte seeds of this client's removable components of noise, 1 .. K, while the machine wants input.
+
+        A seed must seed noise that is in the input, and nothing else: the server learns those that come off.
+
+        Raises:
+            LocalProtocolError: the machine does not want input.
+        """
+        if not isinstance(self.state, states.ExpectInput):
+            raise LocalProtocolError(f"there are no seeds of noise in {type(self.state).__name__}")
+        state, params = self.state, self.state.me.params
+        about = (params.cipher_suite, state.session, state.me.client)
+        return noise.Chain(*about, 1, params.noise_components, state.noise_link).seeds()
 
     def submit(self, vectors: Mapping[str, Values], model_hash: bytes) -> Iterator[bytes]:
         """Mask whole vectors, yielding one frame per chunk, so that only a few chunks are in memory beside the input.

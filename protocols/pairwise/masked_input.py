@@ -42,7 +42,7 @@ def client_step(
         check.check_share_signed(me.params, me.policy, state.session, entry, me.client)
         pair = check.check_share_pair(me.params, _open(state, entry), entry.dealer, me.client)
         check.check_published_share(me.params, state.session, entry, pair)
-        held[entry.dealer] = Secret(pair.self_mask_share + pair.mask_key_share)
+        held[entry.dealer] = Secret(pair.self_mask_share + pair.mask_key_share + pair.noise_shares)
     mask_key = cipher.agreement.load(state.mask_secret.reveal())
     seeds = {}
     for entry in request.relayed:
@@ -61,6 +61,7 @@ def client_step(
         shared=request.shared,
         model_hash=request.model_hash,
         self_mask_seed=state.self_mask_seed,
+        noise_link=state.noise_link,
         pairwise_seeds=seeds,
         held_shares=held,
         next_stretch=(0, 0),

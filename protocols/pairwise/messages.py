@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from protocols.pairwise.params import CHUNK_ELEMENTS, MAX_CLIENTS, ClientId, RoundParams
-from protocols.primitives import aead, shamir, signing
+from protocols.primitives import aead, merkle, shamir, signing
 from protocols.wire import Bytes32, Codec, Message
 
 Signature = Annotated[bytes, msgspec.Meta(max_length=signing.SIGNATURE_BYTES)]
@@ -21,8 +21,20 @@ Offers = Annotated[bytes, msgspec.Meta(max_length=8192)]
 Part = Annotated[bytes, msgspec.Meta(max_length=32)]
 Element = Annotated[bytes, msgspec.Meta(min_length=shamir.ELEMENT_BYTES, max_length=shamir.ELEMENT_BYTES)]
 
-SEALED_BYTES = aead.OVERHEAD_BYTES + 80
-"""Upper bound on a sealed ``SharePair`` (two elements, two ids and their MessagePack headers)."""
+NoiseShares = Annotated[bytes, msgspec.Meta(max_length=shamir.ELEMENT_BYTES * MAX_CLIENTS)]
+"""One element for each removable component of noise, one behind the other; the round decides how many."""
+
+Commitment = Annotated[bytes, msgspec.Meta(max_length=32)]
+"""32 bytes, or empty in a round without what it commits to (the round decides)."""
+
+
+def most_sealed(components: int) -> int:
+    """Bound the bytes of a sealed ``SharePair``: its elements, two ids and their MessagePack headers."""
+    return aead.OVERHEAD_BYTES + 88 + shamir.ELEMENT_BYTES * components
+
+
+Sealed = Annotated[bytes, msgspec.Meta(max_length=most_sealed(MAX_CLIENTS))]
+"""A sealed ``SharePair``; its length follows from the round."""
 
 
 class Phase(Enum):
@@ -90,38 +102,53 @@ class ShareKeysRequest(Message, frozen=True):
 
 
 class SharePair(Message, frozen=True):
-    """Plaintext of a sealed share: who gave it to whom, and one share of each secret."""
+    """Plaintext of a sealed share: who gave it to whom, one share of each secret, and of each link of the noise."""
 
     dealer: ClientId
     holder: ClientId
     self_mask_share: Element
     mask_key_share: Element
+    noise_shares: NoiseShares
 
 
 class DealtShares(Message, frozen=True):
-    """What a dealer publishes for one holder: the sealed pair (empty for itself) and a hash of each share.
+    """What a dealer publishes for one holder: the sealed pair (empty for itself) and hashes of the shares in it.
 
     ``offers`` is the dealer's offer for its share channel, followed by the one for the pairwise mask if its id is the
-    lower one; empty in suites that need none.
+    lower one; empty in suites that need none. ``noise_shares_root`` is the root of the hash tree over the shares of all
+    links of the noise: of one holder's shares no more than one is ever shown.
     """
 
     holder: ClientId
     offers: Offers
-    sealed: Annotated[bytes, msgspec.Meta(max_length=SEALED_BYTES)]
+    sealed: Sealed
     self_mask_share_hash: Bytes32
     mask_key_share_hash: Bytes32
+    noise_shares_root: Commitment
     signature: Signature
+
+    @property
+    def hashes(self) -> tuple[bytes, bytes, bytes]:
+        """The hashes of the shares: (self mask, mask key, noise)."""
+        return self.self_mask_share_hash, self.mask_key_share_hash, self.noise_shares_root
 
 
 class ShareKeys(Message, frozen=True):
-    """Round 1, client: a hash of the self-mask seed, and a share of both secrets for every neighbour and itself.
+    """Round 1, client: a hash of the self-mask seed, and a share of every secret for every neighbour and itself.
 
     ``part`` reveals this client's part of the joint seed, in a complete graph that makes one; else it is empty.
+    ``noise_commitment`` is the end of its chain of noise seeds, in a round with removable noise; else it is empty.
     """
 
     part: Part
     self_mask_hash: Bytes32
+    noise_commitment: Commitment
     dealt: Annotated[tuple[DealtShares, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+
+    @property
+    def commitments(self) -> tuple[bytes, bytes]:
+        """What the dealer published of its secrets: (hash of the self-mask seed, end of the chain of its noise)."""
+        return self.self_mask_hash, self.noise_commitment
 
 
 class RelayedShares(Message, frozen=True):
@@ -129,11 +156,23 @@ class RelayedShares(Message, frozen=True):
 
     dealer: ClientId
     self_mask_hash: Bytes32
+    noise_commitment: Commitment
     offers: Offers
-    sealed: Annotated[bytes, msgspec.Meta(max_length=SEALED_BYTES)]
+    sealed: Sealed
     self_mask_share_hash: Bytes32
     mask_key_share_hash: Bytes32
+    noise_shares_root: Commitment
     signature: Signature
+
+    @property
+    def commitments(self) -> tuple[bytes, bytes]:
+        """What the dealer published of its secrets: (hash of the self-mask seed, end of the chain of its noise)."""
+        return self.self_mask_hash, self.noise_commitment
+
+    @property
+    def hashes(self) -> tuple[bytes, bytes, bytes]:
+        """The hashes of the shares: (self mask, mask key, noise)."""
+        return self.self_mask_share_hash, self.mask_key_share_hash, self.noise_shares_root
 
 
 class MaskedInputRequest(Message, frozen=True):
@@ -194,11 +233,23 @@ class RevealedShare(Message, frozen=True):
     share: Element
 
 
+class RevealedNoise(Message, frozen=True):
+    """One share of the one link of a survivor's noise that is opened, and its path to the published root."""
+
+    dealer: ClientId
+    share: Element
+    path: Annotated[bytes, msgspec.Meta(max_length=merkle.HASH_BYTES * (MAX_CLIENTS - 1).bit_length())]
+
+
 class Unmasking(Message, frozen=True):
-    """Round 4, client: shares of the self-mask seeds of survivors and of the mask keys of the dropped."""
+    """Round 4, client: shares of the self-mask seeds of survivors and of the mask keys of the dropped.
+
+    ``noise_shares`` is of survivors, too: empty if no noise is to be removed.
+    """
 
     self_mask_shares: Annotated[tuple[RevealedShare, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
     mask_key_shares: Annotated[tuple[RevealedShare, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+    noise_shares: Annotated[tuple[RevealedNoise, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
 
 
 class Abort(Message, frozen=True):
@@ -228,27 +279,29 @@ CODEC = Codec(
 
 def limits_at_server(params: RoundParams) -> dict[type[Message], int]:
     """Return the largest acceptable body, in bytes, of every message a server receives in this round."""
-    clients, agreement = len(params.clients), params.cipher_suite.agreement
+    holders, agreement = params.most_holders, params.cipher_suite.agreement
+    path = merkle.HASH_BYTES * params.noise_components.bit_length()
     chunk = max(min(vector.length, CHUNK_ELEMENTS) * vector.bits for vector in params.vectors)
     return {
         AdvertiseKeys: 192 + 2 * agreement.public_bytes,
         RevealRandomness: 64,
-        ShareKeys: 128 + clients * (384 + 2 * agreement.offer_bytes),
+        ShareKeys: 192 + holders * (448 + 2 * agreement.offer_bytes + shamir.ELEMENT_BYTES * params.noise_components),
         MaskedInput: 128 + chunk // 8,
         ConsistencyCheck: 128,
-        Unmasking: 64 + clients * 64,
+        Unmasking: 64 + holders * (128 + path),
     }
 
 
 def limits_at_client(params: RoundParams) -> dict[type[Message], int]:
     """Return the largest acceptable body, in bytes, of every message a client receives in this round."""
     clients, agreement = len(params.clients), params.cipher_suite.agreement
+    relayed = 512 + 2 * agreement.offer_bytes + shamir.ELEMENT_BYTES * params.noise_components
     directory = 64 + clients * (128 + 2 * agreement.public_bytes)
     return {
         ShareKeysRequest: directory,
         RevealRandomnessRequest: directory,
         NeighboursRequest: 64 + clients * 48,
-        MaskedInputRequest: 128 + clients * (448 + 2 * agreement.offer_bytes),
+        MaskedInputRequest: 128 + clients * 48 + params.most_holders * relayed,
         ConsistencyCheckRequest: 64 + clients * 4,
         UnmaskingRequest: 64 + clients * 96,
         Abort: 2048,

@@ -175,6 +175,9 @@ class RoundParams(msgspec.Struct, frozen=True, dict=True):
             threshold is over all clients; in a sparse one it is over a client's neighbours and itself.
         joint_randomness: whether the clients make a random seed together, for the layers above. A sparse graph always
             does. A client that vanishes between committing to its part and revealing it ends such a round.
+        noise_components: K, removable components of every client's noise (``noise.py``); 0 where there is none to
+            remove. Component j is taken out of the sum when fewer than j clients are missing, and at most
+            n - ``least_survivors`` can be: any component beyond that would be added only to be removed for certain.
         suite: code point of the cipher suite.
 
     Raises:
@@ -194,6 +197,7 @@ class RoundParams(msgspec.Struct, frozen=True, dict=True):
     degree: int = 0
     min_survivors: int = 0
     joint_randomness: bool = False
+    noise_components: int = 0
     suite: int = CLASSICAL.code
 
     def __post_init__(self) -> None:
@@ -213,6 +217,11 @@ class RoundParams(msgspec.Struct, frozen=True, dict=True):
         if self.adversary == "active" and self.roster == NO_ROSTER:
             raise ParameterError("an active adversary is only withstood with a roster of identities")
         self._check_graph()
+        if not 0 <= self.noise_components <= len(self.clients) - self.least_survivors:
+            raise ParameterError(
+                f"{self.noise_components} removable components of noise: at most {len(self.clients)} - "
+                f"{self.least_survivors} clients can be missing, so from 0 to that many make sense"
+            )
 
     def _check_graph(self) -> None:
         others = len(self.clients) - 1
@@ -246,6 +255,11 @@ class RoundParams(msgspec.Struct, frozen=True, dict=True):
     def least_survivors(self) -> int:
         """Least number of clients that must stay in every phase."""
         return self.min_survivors or self.threshold
+
+    @property
+    def most_holders(self) -> int:
+        """Most clients, itself included, among whom a client shares its secrets."""
+        return self.degree + 1 if self.sparse else len(self.clients)
 
     @property
     def commits(self) -> bool:

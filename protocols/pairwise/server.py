@@ -33,6 +33,7 @@ from protocols.pairwise.params import Roster, RoundParams, VectorSpec
 from protocols.pairwise.relay import MemoryRelay, Relay
 from protocols.pairwise.steps import ChunkAccepted, InputComplete, Outbound, Relayed, ServerStep, Status, to_all
 from protocols.primitives import residues
+from protocols.secret import Secret
 from protocols.wire import check_context
 
 _COLLECT: dict[type[states.State], Callable[[Any, int, Any], ServerStep]] = {
@@ -280,6 +281,15 @@ class Server:
         """The clients whose inputs are in the sum."""
         return self._opened().survivors
 
+    @property
+    def revealed_noise(self) -> dict[int, tuple[Secret, ...]]:
+        """By survivor, the seeds of its components of noise D + 1 .. K, which are to come off the sum, once it is open.
+
+        D counts the invited clients that are no survivors; the tuples are empty if D is K or more. What the seeds
+        stand for, and how it is taken off, is known to the layer that added it.
+        """
+        return unmasking.removed_noise(self._opened())
+
     def result(self, apply: Apply = map, pieces: int = 1, *, elsewhere: bool = False) -> dict[str, NDArray[np.uint64]]:
         """Take the remaining masks off and return the sums, by vector name, each below its modulus.
 
@@ -305,9 +315,7 @@ class Server:
             piece for spec, total in zip(params.vectors, totals, strict=True) for piece in _cut(spec, total, pieces)
         ]
         if elsewhere:
-            streams = {
-                spec: tuple((context.key(term, spec), term.negative) for term in terms) for spec in params.vectors
-            }
+            streams = {spec: masking.streams_of(terms, spec, context) for spec in params.vectors}
             tasks = [masking.UnmaskTask(spec, start, values, streams[spec]) for spec, start, values in stretches]
             for (_, _, values), unmasked in zip(stretches, apply(masking.run_unmask_task, tasks), strict=True):
                 values[:] = unmasked

@@ -1,10 +1,11 @@
-"""Round 1, ShareKeys: Shamir shares of both secrets, sealed from neighbour to neighbour."""
+"""Round 1, ShareKeys: Shamir shares of every secret, sealed from neighbour to neighbour."""
 
 from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
@@ -15,6 +16,7 @@ from protocols.pairwise import states
 from protocols.pairwise import validation as check
 from protocols.pairwise.advertise_keys import check_directory
 from protocols.pairwise.graph import GraphSpec
+from protocols.pairwise.noise import Chain
 from protocols.pairwise.reveal_randomness import graph_of, joint_seed
 from protocols.pairwise.steps import ClientStep, Outbound, Relayed, ServerStep, SharesAccepted
 from protocols.primitives import aead, shamir
@@ -58,7 +60,7 @@ def _deal_to_neighbours(
     part: Secret,
     entropy: Entropy,
 ) -> ClientStep:
-    """Draw the self-mask seed and deal shares of it and of the mask key."""
+    """Draw the self-mask seed and the first link of the noise, and deal shares of them and of the mask key."""
     me, cipher = state.me, state.me.params.cipher_suite
     near = set(graph.build().neighbours(me.client))
     neighbours = {entry.client: entry for entry in directory if entry.client in near}
@@ -67,7 +69,11 @@ def _deal_to_neighbours(
     agreed = {other: check.check_initiated(enc_key, entry.enc_key, other) for other, entry in neighbours.items()}
     offers = {other: _offers(me.client, enc_key, mask_key, entry, entropy) for other, entry in neighbours.items()}
     seed = Secret(entropy.take(shamir.SECRET_BYTES, "self-mask-seed"))
-    seed_hash, dealt, own_share = _deal(me, session, seed, state.mask_secret, agreed, offers, entropy)
+    components = me.params.noise_components
+    link = Secret(entropy.take(shamir.SECRET_BYTES, "noise-link") if components else b"")
+    chain = Chain(cipher, session, me.client, 1, components, link)
+    dealing = Secrets(seed, state.mask_secret, chain)
+    dealt, own_share = _deal(me, session, dealing, agreed, offers, entropy)
     following = states.ExpectMaskedInputRequest(
         me=me,
         session=session,
@@ -77,13 +83,14 @@ def _deal_to_neighbours(
         enc_secret=state.enc_secret,
         mask_secret=state.mask_secret,
         self_mask_seed=seed,
+        noise_link=link,
         own_share=own_share,
         neighbours=neighbours,
         channel_keys={}
         if cipher.agreement.offer_bytes
         else {other: channel_key(cipher, secret, session, other, me.client) for other, secret in agreed.items()},
     )
-    message = m.ShareKeys(part.reveal(), seed_hash, dealt)
+    message = m.ShareKeys(part.reveal(), *dealing.commitments(), dealt)
     return ClientStep(following, (m.CODEC.encode(session, message),))
 
 
@@ -103,40 +110,61 @@ def associated_data(cipher: Suite, session: bytes, dealer: int, holder: int) -> 
     return cipher.statement("share", session, dealer, holder)
 
 
+@dataclass(frozen=True)
+class Secrets:
+    """What one dealer shares; an empty link makes a chain of no links."""
+
+    seed: Secret
+    mask_key: Secret
+    noise: Chain
+
+    def commitments(self) -> tuple[bytes, bytes]:
+        """Return what is published of the secrets: (hash of the seed, end of the chain or empty)."""
+        noise = self.noise
+        seed_hash = check.self_mask_hash(noise.cipher, noise.session, noise.client, self.seed.reveal())
+        return seed_hash, noise.commitment()
+
+    def share(self, threshold: int, holders: Sequence[int], entropy: Entropy) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Give every holder's shares: of the seed, of the key, of all links one behind the other.
+
+        The point of a share is its holder's id. Drawn are the coefficients for the seed, the key, and link by link.
+        """
+        seed_shares = shamir.share(self.seed.reveal(), threshold, holders, entropy)
+        key_shares = shamir.share(self.mask_key.reveal(), threshold, holders, entropy)
+        links = [shamir.share(link.reveal(), threshold, holders, entropy) for link in self.noise.links()]
+        for place in range(len(holders)):
+            noise_shares = b"".join(shamir.encode_element(shares[place]) for shares in links)
+            yield shamir.encode_element(seed_shares[place]), shamir.encode_element(key_shares[place]), noise_shares
+
+
 def _deal(
     me: states.Self,
     session: bytes,
-    seed: Secret,
-    mask_secret: Secret,
+    secrets: Secrets,
     agreed: Mapping[int, bytes],
     offers: Mapping[int, bytes],
     entropy: Entropy,
-) -> tuple[bytes, tuple[m.DealtShares, ...], Secret]:
-    """Share both secrets among the neighbours and this client itself: (hash of the seed, entries, own share).
-
-    The point of a share is its holder's id. Drawn are the coefficients for the seed, those for the key, the nonces.
-    """
+) -> tuple[tuple[m.DealtShares, ...], Secret]:
+    """Share the secrets among the neighbours and this client itself, and draw the nonces: (entries, own shares)."""
     cipher, threshold = me.params.cipher_suite, me.params.threshold
     holders = sorted([*agreed, me.client])
-    seed_hash = check.self_mask_hash(cipher, session, me.client, seed.reveal())
-    seed_shares = shamir.share(seed.reveal(), threshold, holders, entropy)
-    key_shares = shamir.share(mask_secret.reveal(), threshold, holders, entropy)
+    commitments = secrets.commitments()
     dealt: list[m.DealtShares] = []
     own_share = Secret(b"")
-    for holder, *elements in zip(holders, seed_shares, key_shares, strict=True):
-        pair = m.SharePair(me.client, holder, *map(shamir.encode_element, elements))
+    for holder, shares in zip(holders, secrets.share(threshold, holders, entropy), strict=True):
+        pair = m.SharePair(me.client, holder, *shares)
         sealed = b""
         if holder == me.client:
-            own_share = Secret(pair.self_mask_share + pair.mask_key_share)
+            own_share = Secret(b"".join(shares))
         else:
             key = channel_key(cipher, agreed[holder], session, me.client, holder)
             associated = associated_data(cipher, session, me.client, holder)
             sealed = aead.seal(key.reveal(), msgspec.msgpack.encode(pair), associated, entropy)
         hashes = check.share_hashes(cipher, session, pair)
         offered = offers.get(holder, b"")
-        statement = check.dealt_statement(session, me.client, holder, seed_hash, hashes, offered, sealed)
+        statement = check.dealt_statement(session, me.client, holder, commitments, hashes, offered, sealed)
         dealt.append(m.DealtShares(holder, offered, sealed, *hashes, me.sign("share-keys", *statement)))
-    return seed_hash, tuple(dealt), own_share
+    return tuple(dealt), own_share
 
 
 def server_collect(state: states.CollectShareKeys, client: int, message: m.ShareKeys) -> ServerStep:
@@ -155,20 +183,20 @@ def server_collect(state: states.CollectShareKeys, client: int, message: m.Share
         digest=digest,
         part=message.part,
         self_mask_hash=message.self_mask_hash,
-        hashes=b"".join(entry.self_mask_share_hash + entry.mask_key_share_hash for entry in message.dealt),
+        noise_commitment=message.noise_commitment,
+        hashes=b"".join(b"".join(entry.hashes) for entry in message.dealt),
         offers=tuple(entry.offers for entry in message.dealt)
         if terms.params.cipher_suite.agreement.offer_bytes
         else (),
     )
-    entries = tuple(_relayed(client, message.self_mask_hash, entry) for entry in message.dealt)
+    entries = tuple(msgspec.msgpack.encode(relayed_entry(client, message, entry)) for entry in message.dealt)
     following = msgspec.structs.replace(state, shared={**state.shared, client: dealing})
     return ServerStep(following, events=(SharesAccepted(client, entries),))
 
 
-def _relayed(dealer: int, seed_hash: bytes, entry: m.DealtShares) -> bytes:
-    hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
-    relayed = m.RelayedShares(dealer, seed_hash, entry.offers, entry.sealed, *hashes, entry.signature)
-    return msgspec.msgpack.encode(relayed)
+def relayed_entry(dealer: int, message: m.ShareKeys, entry: m.DealtShares) -> m.RelayedShares:
+    """Return one entry of a dealer's message in the form in which its holder receives it."""
+    return m.RelayedShares(dealer, *message.commitments, entry.offers, entry.sealed, *entry.hashes, entry.signature)
 
 
 def server_end(state: states.CollectShareKeys, relayed: Relayed) -> ServerStep:

@@ -75,7 +75,7 @@ class ExpectNeighboursRequest(State, frozen=True):
 
 
 class ExpectMaskedInputRequest(State, frozen=True):
-    """Shares were dealt; ``own_share`` stays here.
+    """Shares were dealt; ``own_share`` stays here. ``noise_link`` is the first link of this client's noise, or empty.
 
     ``channel_keys`` open what each neighbour sends; in a suite with offers they wait for the neighbours' offers.
     ``commitments`` waits for the parts of a joint seed that a complete graph reveals only now.
@@ -89,13 +89,17 @@ class ExpectMaskedInputRequest(State, frozen=True):
     enc_secret: Secret
     mask_secret: Secret
     self_mask_seed: Secret
+    noise_link: Secret
     own_share: Secret
     neighbours: dict[int, m.AdvertisedKeys]
     channel_keys: dict[int, Secret]
 
 
 class ExpectInput(State, frozen=True):
-    """Everything is agreed; the caller hands in its vectors. ``next_stretch`` is (vector, offset)."""
+    """Everything is agreed; the caller hands in its vectors. ``next_stretch`` is (vector, offset).
+
+    ``held_shares`` has, by dealer, a share of its self-mask seed, of its mask key, of each link of its noise, in a row.
+    """
 
     me: Self
     session: bytes
@@ -104,6 +108,7 @@ class ExpectInput(State, frozen=True):
     shared: tuple[int, ...]
     model_hash: bytes
     self_mask_seed: Secret
+    noise_link: Secret
     pairwise_seeds: dict[int, Secret]
     held_shares: dict[int, Secret]
     next_stretch: tuple[int, int]
@@ -209,13 +214,15 @@ class Dealing(msgspec.Struct, frozen=True):
         digest: SHA-256 of the message.
         part: the dealer's part of the joint seed, or empty.
         self_mask_hash: hash of its self-mask seed.
-        hashes: 64 bytes per holder, ascending: hash of the self-mask share, hash of the mask-key share.
+        noise_commitment: the end of its chain of noise links, or empty.
+        hashes: per holder, ascending, the hashes of its shares as ``DealtShares.hashes`` has them: 64 or 96 bytes.
         offers: the offers to each holder, ascending; empty in a suite without offers.
     """
 
     digest: bytes
     part: bytes
     self_mask_hash: bytes
+    noise_commitment: bytes
     hashes: bytes
     offers: tuple[bytes, ...]
 
@@ -257,7 +264,7 @@ class CollectConsistencyCheck(State, frozen=True):
 
 
 class CollectUnmasking(State, frozen=True):
-    """Round 4; ``answers`` holds each client's shares one behind the other, in the order of ``dealers``."""
+    """Round 4; ``answers`` holds each client's shares in a row: in the order of ``dealers``, then those of noise."""
 
     terms: Terms
     session: bytes
@@ -279,11 +286,12 @@ class CollectUnmasking(State, frozen=True):
         near = set(self.graph.build().holders(holder))
         return tuple(d for d in self.survivors if d in near), tuple(d for d in self.dropped if d in near)
 
-    def published(self, dealer: int, holder: int) -> tuple[bytes, bytes]:
-        """Return the hashes of the (self-mask, mask-key) shares that ``dealer`` published for ``holder``."""
-        place = 64 * bisect_left(self.graph.build().holders(dealer), holder)
-        hashes = self.shared[dealer].hashes
-        return hashes[place : place + 32], hashes[place + 32 : place + 64]
+    def published(self, dealer: int, holder: int) -> tuple[bytes, bytes, bytes]:
+        """Return what ``dealer`` published for ``holder``: hashes of (self-mask, mask-key, noise) shares."""
+        size = 96 if self.terms.params.noise_components else 64
+        place = size * bisect_left(self.graph.build().holders(dealer), holder)
+        hashes = self.shared[dealer].hashes[place : place + size]
+        return hashes[:32], hashes[32:64], hashes[64:]
 
     def mask_offer(self, dealer: int, holder: int) -> bytes:
         """Return the offer that ``dealer`` made ``holder`` for their pairwise mask."""
@@ -297,8 +305,8 @@ class Opened(State, frozen=True):
     """All secrets needed are known: ``self_masks`` of survivors and the pairwise seeds left in the sum.
 
     ``joint_seed`` is the 32-byte seed that the clients made together, or empty.
-
     ``pairwise`` lists (surviving client, dropped neighbour, seed).
+    ``noise_links`` has of every survivor the first link of its noise that comes off; empty if all of it stays.
     """
 
     terms: Terms
@@ -308,6 +316,7 @@ class Opened(State, frozen=True):
     dropped: tuple[int, ...]
     self_masks: dict[int, Secret]
     pairwise: tuple[tuple[int, int, Secret], ...]
+    noise_links: dict[int, Secret]
 
 
 ServerState = (

@@ -134,7 +134,7 @@ class Attacker:
         found = []
         for dealer in dealers:
             (entry,) = [entry for entry in self.dealt[dealer].dealt if entry.holder == holder]
-            found.append(relayed_entry(dealer, self.dealt[dealer].self_mask_hash, entry))
+            found.append(share_keys.relayed_entry(dealer, self.dealt[dealer], entry))
         return tuple(found)
 
     def send_shares(
@@ -216,7 +216,9 @@ class Attacker:
             for dealer, pair in inside(self.clients[client]).held_shares.items():
                 value = pair.reveal()
                 self.self_shares[dealer][client] = shamir.decode_element(value[: shamir.ELEMENT_BYTES])
-                self.key_shares[dealer][client] = shamir.decode_element(value[shamir.ELEMENT_BYTES :])
+                self.key_shares[dealer][client] = shamir.decode_element(
+                    value[shamir.ELEMENT_BYTES : 2 * shamir.ELEMENT_BYTES]
+                )
 
     def sign_as_colluders(self, survivors: Sequence[int]) -> dict[int, bytes]:
         """Signatures of the colluders on any list: they sign whatever is asked of them."""
@@ -309,14 +311,14 @@ class Attacker:
     def puppet_shares(self, puppet: Puppet, holder: int) -> m.RelayedShares:
         """Made-up shares that a puppet deals to ``holder``, sealed and published as they should be."""
         session = self.session(holder)
-        pair = m.SharePair(puppet.client, holder, *map(shamir.encode_element, (5, 7)))
+        pair = m.SharePair(puppet.client, holder, shamir.encode_element(5), shamir.encode_element(7), b"")
         agreed = self.cipher.agreement.load(puppet.enc_secret).initiated(self.advertised[holder].enc_key)
         key = share_keys.channel_key(self.cipher, agreed, session, puppet.client, holder)
         associated = share_keys.associated_data(self.cipher, session, puppet.client, holder)
         sealed = aead.seal(key.reveal(), msgspec.msgpack.encode(pair), associated, SystemEntropy())
         hashes = check.share_hashes(self.cipher, session, pair)
         signature = bytes(64) if self.cohort.variant.active else b""
-        return m.RelayedShares(puppet.client, bytes(32), b"", sealed, *hashes, signature)
+        return m.RelayedShares(puppet.client, bytes(32), b"", b"", sealed, *hashes, signature)
 
 
 def open_pair(attacker: Attacker, puppet: Puppet, dealer: int, sealed: bytes) -> m.SharePair:
@@ -326,19 +328,6 @@ def open_pair(attacker: Attacker, puppet: Puppet, dealer: int, sealed: bytes) ->
     key = share_keys.channel_key(attacker.cipher, agreed, session, dealer, puppet.client)
     associated = share_keys.associated_data(attacker.cipher, session, dealer, puppet.client)
     return msgspec.msgpack.decode(aead.open_sealed(key.reveal(), sealed, associated), type=m.SharePair)
-
-
-def relayed_entry(dealer: int, seed_hash: bytes, entry: m.DealtShares) -> m.RelayedShares:
-    """A dealer's entry in the form in which its holder receives it."""
-    return m.RelayedShares(
-        dealer,
-        seed_hash,
-        entry.offers,
-        entry.sealed,
-        entry.self_mask_share_hash,
-        entry.mask_key_share_hash,
-        entry.signature,
-    )
 
 
 def same(found: Vectors, expected: Vectors) -> None:

@@ -5,7 +5,7 @@ Each attack returns when it holds its prize, and otherwise raises whatever stopp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 
 import msgspec
@@ -126,33 +126,39 @@ def publish_another_share(cohort: Cohort) -> None:
         raise AttackFailedError("the victim was not blamed")
 
 
-def change_dealt(holder: int, *, seed_hash: bytes | None = None, self_mask_share_hash: bytes | None = None) -> Tamper:
-    """Let the liar publish other hashes, signed by it where the round asks for that."""
+def change_dealt(holder: int, *, published: Mapping[str, bytes] | None = None, **hashes: bytes) -> Tamper:
+    """Let the liar publish other hashes, signed by it where the round asks for that.
+
+    Args:
+        holder: in whose entry.
+        published: other values in the message.
+        hashes: other values in the entry.
+    """
 
     def tamper(delivery: Delivery) -> list[bytes]:
         session, message = read_frame(delivery.frame)
         if not isinstance(message, m.ShareKeys) or delivery.client != LIAR:
             return [delivery.frame]
-        published = message.self_mask_hash if seed_hash is None else seed_hash
-        dealt = []
-        for entry in message.dealt:
-            hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
-            if self_mask_share_hash is not None and entry.holder == holder:
-                hashes = (self_mask_share_hash, entry.mask_key_share_hash)
-            dealt.append(m.DealtShares(entry.holder, entry.offers, entry.sealed, *hashes, entry.signature))
+        dealt = tuple(
+            msgspec.structs.replace(entry, **hashes) if entry.holder == holder else entry for entry in message.dealt
+        )
+        message = msgspec.structs.replace(message, dealt=dealt, **(published or {}))
         if message.dealt[0].signature:
-            dealt = [resign(session, entry, published) for entry in dealt]
-        return [m.CODEC.encode(session, m.ShareKeys(message.part, published, tuple(dealt)))]
+            message = resign(session, message)
+        return [m.CODEC.encode(session, message)]
 
     return tamper
 
 
-def resign(session: bytes, entry: m.DealtShares, seed_hash: bytes) -> m.DealtShares:
-    """The liar's own signature on an entry that it changed."""
-    hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
-    statement = check.dealt_statement(session, LIAR, entry.holder, seed_hash, hashes, entry.offers, entry.sealed)
-    signature = CLASSICAL.sign(identity(LIAR), "share-keys", *statement)
-    return m.DealtShares(entry.holder, entry.offers, entry.sealed, *hashes, signature)
+def resign(session: bytes, message: m.ShareKeys) -> m.ShareKeys:
+    """The liar's own signatures on a message that it changed."""
+    dealt = []
+    for entry in message.dealt:
+        about = (session, LIAR, entry.holder, message.commitments, entry.hashes)
+        statement = check.dealt_statement(*about, entry.offers, entry.sealed)
+        signature = CLASSICAL.sign(identity(LIAR), "share-keys", *statement)
+        dealt.append(msgspec.structs.replace(entry, signature=signature))
+    return msgspec.structs.replace(message, dealt=tuple(dealt))
 
 
 def mask_with_another_seed(cohort: Cohort) -> None:
@@ -163,7 +169,7 @@ def mask_with_another_seed(cohort: Cohort) -> None:
     ahead = network.fork().server
     ahead.advance()
     seed_hash = check.self_mask_hash(cohort.params.cipher_suite, inside(ahead).session, LIAR, other.reveal())
-    network.tampers.append(change_dealt(0, seed_hash=seed_hash))
+    network.tampers.append(change_dealt(0, published={"self_mask_hash": seed_hash}))
     network.step()
     liar = network.clients[LIAR]
     liar.state = msgspec.structs.replace(liar.state, self_mask_seed=other)
@@ -246,7 +252,7 @@ def answer_for_some(cohort: Cohort) -> None:
 
     def change(answer: m.Unmasking) -> Message:
         kept = tuple(entry for entry in answer.self_mask_shares if entry.dealer != VICTIM)
-        return m.Unmasking(kept, answer.mask_key_shares)
+        return msgspec.structs.replace(answer, self_mask_shares=kept)
 
     expect_innocent_blamed(answer_falsely(cohort, change), VICTIM)
 
@@ -270,7 +276,7 @@ def change_a_share(cohort: Cohort) -> Callable[[m.Unmasking], Message]:
         share = shamir.decode_element(entry.share) + pow(weight, -1, shamir.PRIME)
         return m.RevealedShare(entry.dealer, shamir.encode_element(share % shamir.PRIME))
 
-    return lambda answer: m.Unmasking(tuple(map(moved, answer.self_mask_shares)), answer.mask_key_shares)
+    return lambda answer: msgspec.structs.replace(answer, self_mask_shares=tuple(map(moved, answer.self_mask_shares)))
 
 
 def reveal_a_false_share(cohort: Cohort) -> None:

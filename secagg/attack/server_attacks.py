@@ -11,7 +11,8 @@ import numpy as np
 from protocols import RemoteProtocolError, SecAggError
 from protocols.pairwise import Rule
 from protocols.pairwise import messages as m
-from secagg.attack.adversary import Attacker, AttackFailedError, Puppet, relayed_entry, same
+from protocols.pairwise.share_keys import relayed_entry
+from secagg.attack.adversary import Attacker, AttackFailedError, Puppet, same
 from secagg.attack.cohort import MODEL, OTHER_MODEL, Cohort, Vectors
 from secagg.attack.network import Network, edit
 
@@ -254,9 +255,9 @@ def reflect_shares(cohort: Cohort) -> None:
         relayed = attacker.relay(client, [other for other in cohort.ids if other != client])
         if client == VICTIM:
             own = {entry.holder: entry for entry in attacker.dealt[VICTIM].dealt}
-            seed_hash = attacker.dealt[VICTIM].self_mask_hash
+            mine = attacker.dealt[VICTIM]
             relayed = tuple(
-                relayed_entry(entry.dealer, seed_hash, own[entry.dealer]) if entry.dealer in mirrored else entry
+                relayed_entry(entry.dealer, mine, own[entry.dealer]) if entry.dealer in mirrored else entry
                 for entry in relayed
             )
         attacker.send_shares(client, cohort.ids, relayed)

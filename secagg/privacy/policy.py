@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from quant import QuantError
@@ -127,7 +127,7 @@ class Review:
         cost: of one release.
         claim: after all proposed releases, these alone.
         before: epsilon of the cohort so far.
-        after: epsilon of the cohort once all proposed releases are charged.
+        after: epsilon of the cohort once all upcoming releases are charged.
         budget: of the cohort.
     """
 
@@ -169,13 +169,15 @@ class LocalPrivacyPolicy:
         if self.min_sigma < 1 or not 0 < self.max_delta < 1 or not 0 <= self.max_failure < 1:
             raise PrivacyInputError("min_sigma is at least 1, max_delta and max_failure are fractions")
 
-    def review(self, terms: PrivacyTerms, ledger: Ledger, cohort: str) -> Review:
+    def review(self, terms: PrivacyTerms, ledger: Ledger, cohort: str, upcoming: int | None = None) -> Review:
         """Recompute what the terms cost and whether this site takes part; uses no data and writes nothing.
 
         Args:
             terms: as proposed.
             ledger: of this site.
             cohort: dataset version that would be used.
+            upcoming: releases under these terms that the ledger does not hold yet, for the budget (P7); by default all
+                that the terms cover, as before a study. The promise (P6) is always checked for all of them.
 
         Raises:
             PrivacyRefused: every rule that is broken, with its reason.
@@ -195,7 +197,7 @@ class LocalPrivacyPolicy:
             cost=cost,
             claim=claim(planned, terms.sensitivity(), terms.delta),
             before=spent.epsilon(budget.delta)[0],
-            after=(spent + planned).epsilon(budget.delta)[0],
+            after=(spent + (planned if upcoming is None else cost.times(upcoming))).epsilon(budget.delta)[0],
             budget=budget,
         )
         if reasons := [*self._promise(terms, review)]:
@@ -216,7 +218,7 @@ class LocalPrivacyPolicy:
             PrivacyRefused: the terms break a rule.
             BudgetExhausted: the budget ends before this release.
         """
-        one = self.review(_single(terms), ledger, cohort)
+        one = self.review(terms, ledger, cohort, upcoming=1)
         unit, relation = Unit(terms.unit), Relation(terms.relation)
         charge = Charge(cohort=cohort, release=release_id, cost=one.cost, unit=unit, relation=relation, terms=digest)
         return ledger.charge(charge)
@@ -290,8 +292,3 @@ def _roundest(terms: PrivacyTerms) -> float:
     """Largest squared norm that rounding a clipped contribution up in every coordinate can give: more is a lie."""
     fine = terms.step / terms.coarsening
     return (terms.clip / fine + math.sqrt(terms.dim)) ** 2 * (1 + 2.0**-10)  # rotations lengthen by float error
-
-
-def _single(terms: PrivacyTerms) -> PrivacyTerms:
-    """One release of the same terms."""
-    return replace(terms, releases=1)

@@ -44,13 +44,15 @@ class SitePrivacy:
         return cls(ledger, policy, cohort)
 
     def review(self, terms: PrivacyTerms) -> Review:
-        """Recompute everything; see ``LocalPrivacyPolicy.review``.
+        """Recompute everything, and whether the budget has room for one release more.
+
+        Before a study, ``policy.review`` tells whether there is room for all of it.
 
         Raises:
             PrivacyRefused: every broken rule, P1 to P11.
             LedgerError: a cohort without a budget.
         """
-        return self.policy.review(terms, self.ledger, self.cohort)
+        return self.policy.review(terms, self.ledger, self.cohort, upcoming=1)
 
     def charge(self, terms: PrivacyTerms, release: str, digest: bytes) -> Permit:
         """Charge one release before data is used; the permit is on disk when this returns.

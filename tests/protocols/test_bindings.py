@@ -19,6 +19,7 @@ from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.pairwise.advertise_keys import session_id
 from protocols.pairwise.consistency_check import survivor_statement
+from protocols.pairwise.noise import Chain, ShareTree
 from protocols.pairwise.reveal_randomness import graph_of, joint_seed
 from protocols.suites import CLASSICAL, Suite
 from tests.support.cohort import ACTIVE, CURIOUS, MODEL, OTHER_MODEL, SPARSE_CURIOUS, make_cohort
@@ -32,6 +33,7 @@ PARAMS, SIGNED, SPARSE = make_cohort(CURIOUS).params, make_cohort(ACTIVE).params
 SUITES = [CLASSICAL, OTHER_SUITE]
 SPECS = [VectorSpec("x", 4, 8), VectorSpec("y", 4, 8), VectorSpec("x", 5, 8), VectorSpec("x", 4, 16)]
 PARTS = tuple(m.RevealedPart(client, bytes([client]) * 32) for client in (1, 2))
+ELEMENTS = bytes(33) + b"\1" * 33
 ENTRY = m.AdvertisedKeys(1, ONE, TWO, b"", b"")
 
 
@@ -63,6 +65,20 @@ DERIVED: dict[str, tuple[Callable[..., bytes], list[list[Any]]]] = {
         [SUITES, [ONE, TWO], ["self-mask", "mask-key"], [1, 2, 3], [4, 5, 1], [ONE, TWO]],
     ),
     "hash of a self-mask seed": (check.self_mask_hash, [SUITES, [ONE, TWO], [1, 2], [ONE, TWO]]),
+    "link of noise": (
+        lambda suite, session, client, number, link: Chain(suite, session, client, number, number, link).commitment(),
+        [SUITES, [ONE, TWO], [1, 2], [1, 2], [Secret(ONE), Secret(TWO)]],
+    ),
+    "seed of a component of noise": (
+        lambda suite, session, client, number, link: revealed(
+            Chain(suite, session, client, number, number, link).seeds()[0]
+        ),
+        [SUITES, [ONE, TWO], [1, 2], [1, 2], [Secret(ONE), Secret(TWO)]],
+    ),
+    "root over shares of noise": (
+        lambda suite, session, dealer, holder, shares: ShareTree(suite, session, dealer, holder).root(shares),
+        [SUITES, [ONE, TWO], [1, 2, 3], [4, 5, 1], [ELEMENTS, ELEMENTS[:33], ELEMENTS[33:] + ELEMENTS[:33]]],
+    ),
     "commitment to a part": (check.part_commitment, [[PARAMS, SIGNED], [1, 2], [ONE, TWO]]),
     "joint seed": (joint_seed, [[PARAMS], [ONE, TWO], [PARTS, PARTS[:1], PARTS[::-1]]]),
     "seed of a graph": (
@@ -88,7 +104,15 @@ STATEMENTS: dict[str, tuple[Callable[..., Any], list[list[Any]]]] = {
     "survivors": (survivor_statement, [[ONE, TWO], [MODEL, OTHER_MODEL], [(1, 2), (1, 2, 3), (1, 3)]]),
     "share-keys": (
         check.dealt_statement,
-        [[ONE, TWO], [1, 2], [3, 4], [ONE, TWO], [(ONE, TWO), (TWO, ONE)], [b"", b"o"], [b"s", b"t"]],
+        [
+            [ONE, TWO],
+            [1, 2],
+            [3, 4],
+            [(ONE, b""), (TWO, b""), (ONE, TWO), (ONE, ONE)],
+            [(ONE, TWO, b""), (TWO, ONE, b""), (ONE, TWO, ONE)],
+            [b"", b"o"],
+            [b"s", b"t"],
+        ],
     ),
     "masked-input": (check.chunk_statement, [[ONE, TWO], [MODEL, OTHER_MODEL], [0, 1], [0, 1], [ONE, TWO]]),
 }
@@ -147,6 +171,7 @@ def test_the_hash_of_the_parameters_covers_every_field() -> None:
         "degree": 3,
         "min_survivors": 3,
         "joint_randomness": True,
+        "noise_components": 1,
         "suite": BROKEN_SUITE,
     }
     assert set(changes) == set(PARAMS.__struct_fields__)

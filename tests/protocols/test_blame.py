@@ -78,8 +78,8 @@ def lies(delivery: Delivery, change: Callable[[m.DealtShares], m.DealtShares]) -
             dealt.append(honest)
             continue
         entry = change(honest)
-        hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
-        statement = check.dealt_statement(session, DEALER, VICTIM, message.self_mask_hash, hashes, b"", entry.sealed)
+        about = (session, DEALER, VICTIM, message.commitments, entry.hashes)
+        statement = check.dealt_statement(*about, b"", entry.sealed)
         signature = make_cohort(ACTIVE).params.cipher_suite.sign(identity(DEALER), "share-keys", *statement)
         dealt.append(msgspec.structs.replace(entry, signature=signature))
     return [m.CODEC.encode(session, msgspec.structs.replace(message, dealt=tuple(dealt)))]

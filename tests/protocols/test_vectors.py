@@ -217,7 +217,7 @@ def test_a_negative_vector_with_another_outcome_fails(change: dict[str, Any]) ->
 
 def test_the_second_implementation_is_short_and_shares_nothing() -> None:
     source = Path(naive.__file__).read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 300
+    assert len(source.splitlines()) <= 340
     imported = {
         (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0]  # type: ignore[union-attr]
         for node in ast.walk(ast.parse(source))

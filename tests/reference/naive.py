@@ -34,7 +34,8 @@ class Round:
         self.sparse = 0 < self.degree < len(params["clients"]) - 1
         self.commits = self.sparse or params["joint_randomness"]
         order = ("study", "round_index", "clients", "threshold", "vectors", "task", "attempt", "roster", "adversary",
-                 "protocol", "degree", "min_survivors", "joint_randomness", "suite")  # fmt: skip
+                 "protocol", "degree", "min_survivors", "joint_randomness", "noise_components", "suite")  # fmt: skip
+        self.clients, self.components = params["clients"], params["noise_components"]
         fields = {**params, **{name: bytes.fromhex(params[name]) for name in ("task", "roster")}}
         fields["vectors"] = [(name, length, str(modulus)) for name, length, modulus in self.vectors]
         self.hash_of_params = self.hash("round-params", encode({name: fields[name] for name in order}))
@@ -65,6 +66,23 @@ class Round:
 
     def pair_seed(self, secret, session, client, other, public):
         return self.derive(agree(secret, public), "pairwise-seed", session, sorted((client, other)))
+
+    def noise(self, link, session, client, first):  # links first .. K + 1 of a client's noise, seeds first .. K
+        links, seeds = [link], []
+        for number in range(first, self.components + 1):
+            seeds.append(self.derive(links[-1], "noise-component", session, client, number))
+            links.append(self.derive(links[-1], "noise-link", session, client, number))
+        return links, seeds
+
+    def first_removed(self, survivors):
+        return len(self.clients) - len(survivors) + 1
+
+    def tree(self, session, dealer, holder, shares):  # the levels of the hash tree, leaves first
+        levels = [[self.hash("noise-share", session, dealer, holder, 1 + i, s) for i, s in enumerate(shares)]]
+        while len(levels[-1]) > 1:
+            pairs = [levels[-1][i : i + 2] for i in range(0, len(levels[-1]), 2)]
+            levels.append([self.hash("noise-shares", *pair) if len(pair) == 2 else pair[0] for pair in pairs])
+        return levels
 
     def pieces(self):  # every frame of an input: (number of the vector, first element, element after the last, vector)
         starts = [(n, low, v) for n, v in enumerate(self.vectors) for low in range(0, v[1], FRAME_ELEMENTS)]
@@ -161,8 +179,10 @@ class Client:
     def deal(self, seed, part):
         r, s, me = self.round, self.session, self.me
         self.self_seed = self.take(32, "self-mask-seed")
-        polynomials = []
-        for secret in (self.self_seed, self.mask_secret):
+        link, polynomials = self.take(32, "noise-link") if r.components else b"", []
+        *links, end = r.noise(link, s, me, 1)[0]
+        self.noise_seeds = r.noise(link, s, me, 1)[1]
+        for secret in (self.self_seed, self.mask_secret, *links):
             polynomials.append([int.from_bytes(secret, "little")])
             while len(polynomials[-1]) < r.threshold:
                 draw = int.from_bytes(self.take(33, "shamir-coefficient"), "little")
@@ -176,11 +196,13 @@ class Client:
                 self.held = {me: shares}
             else:
                 (cipher, associated), nonce = self.channel(me, holder), self.take(12, "aead-nonce")
-                sealed = nonce + cipher.encrypt(nonce, encode((me, holder, *shares)), associated)
+                plain = encode((me, holder, *shares[:2], b"".join(shares[2:])))
+                sealed = nonce + cipher.encrypt(nonce, plain, associated)
             hashes = [r.hash("share", s, kind, me, holder, shares[i]) for i, kind in enumerate(kinds)]
-            signature = r.sign(self.identity, "share-keys", s, me, holder, seed_hash, *hashes, b"", sealed)
+            hashes.append(r.tree(s, me, holder, shares[2:])[-1][0] if links else b"")
+            signature = r.sign(self.identity, "share-keys", s, me, holder, seed_hash, end, *hashes, b"", sealed)
             dealt.append((holder, b"", sealed, *hashes, signature))  # no offers in this suite
-        return [self.frame(SHARES, part, seed_hash, dealt)]
+        return [self.frame(SHARES, part, seed_hash, end, dealt)]
 
     def channel(self, dealer, holder):
         r, other = self.round, holder if dealer == self.me else dealer
@@ -192,9 +214,10 @@ class Client:
         self.peers = [entry[0] for entry in relayed]
         if parts:
             self.joint_seed = self.round.joint_seed(self.session, parts)
-        for dealer, _, _, sealed, *_ in relayed:
+        for dealer, _, _, _, sealed, *_ in relayed:
             cipher, associated = self.channel(dealer, self.me)
-            self.held[dealer] = decode(cipher.decrypt(sealed[:12], sealed[12:], associated))[2:]
+            *both, noise = decode(cipher.decrypt(sealed[:12], sealed[12:], associated))[2:]
+            self.held[dealer] = [*both, *(noise[i : i + 33] for i in range(0, len(noise), 33))]
         return []
 
     def submit(self, inputs, model):
@@ -217,7 +240,14 @@ class Client:
 
     def unmask(self, survivors, dropped, signatures):
         both = [[(d, self.held[d][i]) for d in ids if d in self.held] for i, ids in enumerate((survivors, dropped))]
-        return [self.frame(UNMASKING, *both)]
+        number, noise = self.round.first_removed(survivors), []
+        for d in [d for d in survivors if d in self.held and number <= self.round.components]:
+            place, path = number - 1, b""
+            for level in self.round.tree(self.session, d, self.me, self.held[d][2:]):
+                path += level[place ^ 1] if place ^ 1 < len(level) else b""
+                place //= 2
+            noise.append((d, self.held[d][1 + number], path))
+        return [self.frame(UNMASKING, *both, noise)]
 
 
 class Server:
@@ -254,12 +284,12 @@ class Server:
 
     def relay(self):
         shares = self.heard(SHARES)
-        parts = [(dealer, part) for dealer, (part, _, _) in shares.items() if part]
+        parts = [(dealer, part) for dealer, (part, *_) in shares.items() if part]
         self.joint_seed = self.round.joint_seed(self.session, parts) if parts else self.joint_seed
 
         def body(holder):
-            dealings = [(dealer, seed_hash, e) for dealer, (_, seed_hash, dealt) in shares.items() for e in dealt]
-            relayed = [(d, seed_hash, *e[1:]) for d, seed_hash, e in dealings if e[0] == holder != d]
+            dealings = [(dealer, seed_hash, end, e) for dealer, (_, seed_hash, end, d) in shares.items() for e in d]
+            relayed = [(dealer, *both, *e[1:]) for dealer, *both, e in dealings if e[0] == holder != dealer]
             return list(shares), relayed, parts, self.model
 
         return self.send(list(shares), INPUT_REQUEST, body)
@@ -281,16 +311,18 @@ class Server:
         return self.send(list(signed) or self.survivors, UNMASKING_REQUEST, body)
 
     def result(self):  # the survivors, and the sums by vector name
-        r, s, keys, shares = self.round, self.session, {entry[0]: entry for entry in self.directory}, [{}, {}]
+        r, s, keys, shares = self.round, self.session, {entry[0]: entry for entry in self.directory}, [{}, {}, {}]
         for holder, answer in self.heard(UNMASKING).items():
             for found, revealed in zip(shares, answer, strict=True):
-                for dealer, share in revealed:
+                for dealer, share, *_ in revealed:
                     found.setdefault(dealer, {})[holder] = int.from_bytes(share, "little")
         masks = [(reconstruct(shares[0][c]), "self-mask", (c,), -1) for c in self.survivors]
         for gone in self.dropped:
             for peer in set(r.holders(gone, self.members, self.joint_seed)) & set(self.survivors):
                 seed = r.pair_seed(reconstruct(shares[1][gone]), s, gone, peer, keys[peer][2])
                 masks.append((seed, "pairwise-mask", sorted((gone, peer)), 1 if peer > gone else -1))
+        first = r.first_removed(self.survivors)
+        self.revealed_noise = {c: r.noise(reconstruct(link), s, c, first)[1] for c, link in shares[2].items()}
         sums = {name: [] for name, _, _ in r.vectors}
         for number, low, high, vector in r.pieces():
             inputs, bits = self.heard((INPUT, number, low)), (vector[2] - 1).bit_length()

@@ -5,11 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import quant
 import secagg
+from secagg.config import RoundConfig
 from secagg.errors import UsageError
-from secagg.privacy import Fitted, Goal, PatientUpdates, Unit, fit
+from secagg.privacy import (
+    Fitted,
+    Goal,
+    LocalPrivacyPolicy,
+    PatientUpdates,
+    PrivacyRefused,
+    SitePrivacy,
+    Unit,
+    fit,
+)
+from secagg.session import ClientSession
 
 CLIENTS, DIM, PATIENTS = 5, 96, 12
+LAYOUT = quant.Layout.of(np.zeros(DIM))
 
 
 def fitted(unit: Unit = Unit.PATIENT, epsilon: float = 4.0, releases: int = 1) -> Fitted:
@@ -57,3 +70,44 @@ def test_means_over_patients_are_refused(rng: np.random.Generator) -> None:
     updates = {client: PatientUpdates(rows) for client, rows in patients_of(rng).items()}
     with pytest.raises(UsageError, match="reduce='sum'"):
         secagg.aggregate(updates, privacy=found.privacy, quantization=found.quantization, threshold=4)
+
+
+def test_a_budget_of_the_promise_lasts_for_all_releases_and_no_more(rng: np.random.Generator) -> None:
+    found = fitted(releases=3)
+    updates = {client: PatientUpdates(rows) for client, rows in patients_of(rng).items()}
+    config = RoundConfig(tuple(updates), LAYOUT, found.quantization, threshold=4, privacy=found.privacy)
+    sites = {client: SitePrivacy.rehearsal(config.privacy_terms) for client in updates}
+
+    def run(round_index: int) -> None:
+        secagg.aggregate(
+            updates,
+            privacy=found.privacy,
+            quantization=found.quantization,
+            threshold=4,
+            reduce="sum",
+            round_index=round_index,
+            sites=sites,
+        )
+
+    for round_index in range(3):
+        run(round_index)
+    spent = sites[1].ledger.epsilon(sites[1].cohort)
+    assert 0.999 * found.privacy.epsilon < spent <= found.privacy.epsilon
+    with pytest.raises(PrivacyRefused, match="P7"):
+        run(3)
+
+
+def test_nothing_is_sent_before_the_terms_were_reviewed() -> None:
+    found = fitted()
+    config = RoundConfig(tuple(range(1, 6)), LAYOUT, found.quantization, threshold=4, privacy=found.privacy)
+    terms = config.privacy_terms
+    assert terms is not None
+    with pytest.raises(UsageError, match="SitePrivacy"):
+        ClientSession(config, 1)
+    site = SitePrivacy.rehearsal(terms)
+    doubting = SitePrivacy(site.ledger, LocalPrivacyPolicy(max_survivors=3), site.cohort)
+    with pytest.raises(PrivacyRefused, match="P1"):
+        ClientSession(config, 1, privacy=doubting)
+    public = RoundConfig(tuple(range(1, 6)), LAYOUT)
+    with pytest.raises(UsageError, match="not private"):
+        ClientSession(public, 1, privacy=site)

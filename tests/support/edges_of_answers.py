@@ -18,15 +18,15 @@ from tests.support.edges import MEMBERS, NOBODY, PLAIN, SESSION, SIGNED, SPARSE,
 
 # -- shares (C15 to C20, S5) -------------------------------------------------------------------------------------------
 
-PAIR = m.SharePair(2, 1, bytes(33), b"\1" * 33)
-SEED_HASH = check.self_mask_hash(CLASSICAL, SESSION, 2, bytes(32))
+PAIR = m.SharePair(2, 1, bytes(33), b"\1" * 33, b"")
+COMMITMENTS = (check.self_mask_hash(CLASSICAL, SESSION, 2, bytes(32)), b"")
 HASHES = check.share_hashes(CLASSICAL, SESSION, PAIR)
 
 
 def relayed(*, session: bytes = SESSION, signer: int = 2, **changes: Any) -> m.RelayedShares:
     """Client 2's entry for client 1, signed by ``signer`` over what it says."""
-    statement = check.dealt_statement(session, 2, 1, SEED_HASH, HASHES, b"", b"sealed")
-    entry = m.RelayedShares(2, SEED_HASH, b"", b"sealed", *HASHES, sign(signer, "share-keys", *statement))
+    statement = check.dealt_statement(session, 2, 1, COMMITMENTS, HASHES, b"", b"sealed")
+    entry = m.RelayedShares(2, *COMMITMENTS, b"", b"sealed", *HASHES, sign(signer, "share-keys", *statement))
     return instead(entry, **changes)
 
 
@@ -44,10 +44,10 @@ def dealt(*holders: int, **changes: Any) -> tuple[Any, ...]:
     for holder in holders:
         sealed = b"" if holder == 2 else b"sealed"
         given = {"holder": holder, "offers": b"", "sealed": sealed, "signer": 2, **(changes if holder == 1 else {})}
-        statement = check.dealt_statement(SESSION, 2, holder, SEED_HASH, HASHES, given["offers"], given["sealed"])
+        statement = check.dealt_statement(SESSION, 2, holder, COMMITMENTS, HASHES, given["offers"], given["sealed"])
         signature = sign(given["signer"], "share-keys", *statement)
         entries.append(m.DealtShares(holder, given["offers"], given["sealed"], *HASHES, signature))
-    message = m.ShareKeys(b"", SEED_HASH, tuple(entries))
+    message = m.ShareKeys(b"", *COMMITMENTS, tuple(entries))
     return (SIGNED.params, MEMBERS.roster, SESSION, 2, message, [1, 2, 3])
 
 
@@ -110,7 +110,7 @@ SHARES = [
         {
             "another self-mask share": published(instead(PAIR, self_mask_share=b"\2" * 33)),
             "another mask-key share": published(instead(PAIR, mask_key_share=b"\2" * 33)),
-            "shares exchanged": published(m.SharePair(2, 1, PAIR.mask_key_share, PAIR.self_mask_share)),
+            "shares exchanged": published(m.SharePair(2, 1, PAIR.mask_key_share, PAIR.self_mask_share, b"")),
             "another hash": published(mask_key_share_hash=bytes(32)),
         },
         culprit=2,
@@ -262,7 +262,7 @@ def chunk(vector: int, offset: int, payload: bytes) -> m.MaskedInput:
 
 def answered(self_masks: tuple[int, ...], mask_keys: tuple[int, ...]) -> tuple[Any, ...]:
     revealed = [tuple(m.RevealedShare(dealer, bytes(33)) for dealer in ids) for ids in (self_masks, mask_keys)]
-    return (3, m.Unmasking(*revealed), (1, 2, 3), (4, 5))
+    return (3, m.Unmasking(*revealed, ()), (1, 2, 3), (4, 5))
 
 
 ODD = {value: bitpack.pack(np.array([0, value, 4], dtype=np.uint64), 3) for value in (4, 5)}

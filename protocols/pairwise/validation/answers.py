@@ -66,15 +66,18 @@ def check_chunk_signed(
         refuse(Rule.INPUT_SIGNED, f"a chunk of client {client} is not signed as this round asks", client)
 
 
-def check_answer(client: int, answer: Unmasking, survivors: Sequence[int], dropped: Sequence[int]) -> None:
-    """S8: a share of exactly the secret that was asked for, of every neighbour."""
+def check_answer(
+    client: int, answer: Unmasking, survivors: Sequence[int], dropped: Sequence[int], *, noise: bool = False
+) -> None:
+    """S8: a share of exactly the secret that was asked for, of every neighbour, and of survivors' noise if it is."""
     self_masks = [entry.dealer for entry in answer.self_mask_shares]
     mask_keys = [entry.dealer for entry in answer.mask_key_shares]
-    if self_masks != list(survivors) or mask_keys != list(dropped):
+    noises = [entry.dealer for entry in answer.noise_shares]
+    if self_masks != list(survivors) or mask_keys != list(dropped) or noises != (list(survivors) if noise else []):
         refuse(Rule.ANSWER_COMPLETE, f"client {client} did not answer for exactly its neighbours", client)
 
 
-def check_opening(published: bytes, opened: bytes, holder: int, dealer: int) -> None:
+def check_opening(published: bytes, opened: bytes | None, holder: int, dealer: int) -> None:
     """S9: a revealed share is the one that its dealer published for this holder."""
     if published != opened:
         refuse(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from protocols.pairwise.messages import RelayedShares, ShareKeys, SharePair
+from protocols.pairwise.messages import DealtShares, RelayedShares, ShareKeys, SharePair, most_sealed
+from protocols.pairwise.noise import ShareTree
 from protocols.pairwise.params import LocalPolicy, Roster, RoundParams
 from protocols.pairwise.validation.rules import Rule, ascending, refuse, signed
+from protocols.primitives import shamir
 from protocols.suites import Context, Suite
 
 
@@ -24,9 +26,10 @@ def check_shared_size(params: RoundParams, directory: Collection[int], shared: S
 
 
 def check_relayed(params: RoundParams, client: int, relayed: Sequence[RelayedShares], expected: Sequence[int]) -> None:
-    """C17: one entry from each neighbour in U2, ascending, none from anybody else, with offers of the right length."""
+    """C17: one entry from each neighbour in U2, ascending, none from anybody else, in the form of this round."""
     if [entry.dealer for entry in relayed] != list(expected) or any(
-        len(entry.offers) != offers_length(params, entry.dealer, client) for entry in relayed
+        len(entry.offers) != offers_length(params, entry.dealer, client) or not _in_form(params, entry, entry)
+        for entry in relayed
     ):
         refuse(
             Rule.RELAYED_COMPLETE,
@@ -41,8 +44,8 @@ def check_share_signed(
 
     Checked first: only what carries the dealer's own signature is held against it. Without, nobody can be named.
     """
-    hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
-    statement = dealt_statement(session, entry.dealer, holder, entry.self_mask_hash, hashes, entry.offers, entry.sealed)
+    about = (session, entry.dealer, holder, entry.commitments, entry.hashes)
+    statement = dealt_statement(*about, entry.offers, entry.sealed)
     if not signed(params, policy.roster, entry.dealer, entry.signature, "share-keys", statement):
         refuse(Rule.SHARE_AS_PUBLISHED, f"the shares said to come from client {entry.dealer} are not signed by it")
 
@@ -50,9 +53,11 @@ def check_share_signed(
 def check_share_pair(params: RoundParams, pair: SharePair | None, dealer: int, holder: int) -> SharePair:
     """C18: the sealed pair opened under the key and associated data of this direction, and names both ends.
 
+    It holds as many shares of noise as the round has components.
     With a roster the dealer signed the sealed bytes, and is named; without one they may come from anybody.
     """
-    if pair is None or (pair.dealer, pair.holder) != (dealer, holder):
+    noise_bytes = shamir.ELEMENT_BYTES * params.noise_components
+    if pair is None or (pair.dealer, pair.holder, len(pair.noise_shares)) != (dealer, holder, noise_bytes):
         refuse(
             Rule.SHARE_AUTHENTIC,
             f"the shares said to come from client {dealer} are not from it to this client",
@@ -63,8 +68,7 @@ def check_share_pair(params: RoundParams, pair: SharePair | None, dealer: int, h
 
 def check_published_share(params: RoundParams, session: bytes, entry: RelayedShares, pair: SharePair) -> None:
     """C19: each share is the one whose hash the dealer published."""
-    hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
-    if hashes != share_hashes(params.cipher_suite, session, pair):
+    if entry.hashes != share_hashes(params.cipher_suite, session, pair):
         refuse(Rule.SHARE_AS_PUBLISHED, f"client {pair.dealer} dealt other shares than it published", pair.dealer)
 
 
@@ -73,11 +77,12 @@ def share_hash(cipher: Suite, session: bytes, kind: str, dealer: int, holder: in
     return cipher.hash("share", session, kind, dealer, holder, share)
 
 
-def share_hashes(cipher: Suite, session: bytes, pair: SharePair) -> tuple[bytes, bytes]:
-    """Hash both shares of a pair: (self mask, mask key)."""
+def share_hashes(cipher: Suite, session: bytes, pair: SharePair) -> tuple[bytes, bytes, bytes]:
+    """Hash the shares of a pair: (self mask, mask key, root over those of the noise)."""
     return (
         share_hash(cipher, session, "self-mask", pair.dealer, pair.holder, pair.self_mask_share),
         share_hash(cipher, session, "mask-key", pair.dealer, pair.holder, pair.mask_key_share),
+        ShareTree(cipher, session, pair.dealer, pair.holder).root(pair.noise_shares),
     )
 
 
@@ -90,13 +95,23 @@ def dealt_statement(
     session: bytes,
     dealer: int,
     holder: int,
-    seed_hash: bytes,
-    hashes: tuple[bytes, bytes],
+    commitments: tuple[bytes, bytes],
+    hashes: tuple[bytes, bytes, bytes],
     offers: bytes,
     sealed: bytes,
 ) -> tuple[Context, ...]:
-    """Return what a dealer signs for one holder."""
-    return (session, dealer, holder, seed_hash, *hashes, offers, sealed)
+    """Return what a dealer signs for one holder.
+
+    ``commitments`` are to the self-mask seed and to the noise, ``hashes`` those of the holder's shares.
+    """
+    return (session, dealer, holder, *commitments, *hashes, offers, sealed)
+
+
+def _in_form(params: RoundParams, by: ShareKeys | RelayedShares, entry: DealtShares | RelayedShares) -> bool:
+    """Tell whether noise is committed to if and only if the round has some to remove, and no sealed pair is longer."""
+    size = 32 if params.noise_components else 0
+    committed = len(by.noise_commitment) == len(entry.noise_shares_root) == size
+    return committed and len(entry.sealed) <= most_sealed(params.noise_components)
 
 
 def offers_length(params: RoundParams, dealer: int, holder: int) -> int:
@@ -122,7 +137,10 @@ def check_dealt_shares(
     message: ShareKeys,
     holders: Sequence[int],
 ) -> None:
-    """S5: one signed entry per holder, ascending; sealed for others, open only in the dealer's own entry."""
+    """S5: one signed entry per holder, ascending; sealed for others, open only in the dealer's own entry.
+
+    It is in the form of this round: offers as its suite makes them, commitments to noise if it has some to remove.
+    """
     if [entry.holder for entry in message.dealt] != list(holders):
         refuse(Rule.SHARES_COMPLETE, f"client {dealer} did not deal to exactly its neighbours and itself", dealer)
     for entry in message.dealt:
@@ -130,10 +148,10 @@ def check_dealt_shares(
             refuse(Rule.SHARES_COMPLETE, f"client {dealer} sealed a share to itself or left one unsealed", dealer)
         if len(entry.offers) != offers_length(params, dealer, entry.holder):
             refuse(Rule.SHARES_COMPLETE, f"client {dealer} made offers of another length than the suite's", dealer)
-        hashes = (entry.self_mask_share_hash, entry.mask_key_share_hash)
-        statement = dealt_statement(
-            session, dealer, entry.holder, message.self_mask_hash, hashes, entry.offers, entry.sealed
-        )
+        if not _in_form(params, message, entry):
+            refuse(Rule.SHARES_COMPLETE, f"client {dealer} dealt shares of another form than this round's", dealer)
+        about = (session, dealer, entry.holder, message.commitments, entry.hashes)
+        statement = dealt_statement(*about, entry.offers, entry.sealed)
         if not signed(params, roster, dealer, entry.signature, "share-keys", statement):
             refuse(
                 Rule.SHARES_COMPLETE,

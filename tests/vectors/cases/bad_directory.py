@@ -182,8 +182,9 @@ class MaskKeyOfLowOrder:
         directory = item(request.directory, 1, mask_key=key(self.u))
         alone.tell(DIRECTORY, params.hash(), change(request, directory=directory))
         session = session_id(params, directory)
-        seed_hash = self_mask_hash(params.cipher_suite, session, 3, bytes(32))
-        relayed = tuple(relay(honest, session, dealer, ME, (bytes(33), bytes(33)), seed_hash) for dealer in (3, 5))
+        commitments = (self_mask_hash(params.cipher_suite, session, 3, bytes(32)), b"")
+        shares = (bytes(33), bytes(33), b"")
+        relayed = tuple(relay(honest, session, dealer, ME, shares, commitments) for dealer in (3, 5))
         _, answer = honest.read(f"MaskedInputRequest.to.{ME}")
         bad = change(answer, shared=(2, 3, 5), relayed=relayed)
         about = "A mask key that a server let pass: known to everybody, or a second encoding of another."

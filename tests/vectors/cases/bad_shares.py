@@ -73,6 +73,8 @@ def what_is_relayed() -> Iterator[Bad]:
     yield bad("repeated", "One entry stands there twice.", lambda _, e: (e[0], *e))
     yield bad("uninvited", "Shares of a client that shared no keys.", lambda _, e: (*e, change(e[0], dealer=14)))
     yield bad("own", "Shares of this client itself.", lambda _, e: (change(e[0], dealer=ME), *e))
+    yield bad("sealed_long", "A sealed pair that is longer than one can be.",
+              lambda _, e: item(e, 0, sealed=bytes(m.most_sealed(0) + 1)))  # fmt: skip
     yield bad("sparse_no_neighbour", "Shares of a client that is no neighbour.", stranger, sparse)
     yield bad("sparse_missing", "The shares of a neighbour are missing.", lambda _, e: e[:-1], sparse)
 
@@ -114,7 +116,7 @@ def sealed_wrongly() -> Iterator[Bad]:
     yield bad("no_pair", "Not a pair inside.", lambda r, _: seal(r, session(r), 3, ME, b"\xc0"))
     yield bad("trailing", "A byte follows the pair inside.", padded)
     yield bad("share_short", "A share inside has 32 bytes.", lambda r, _: seal(
-        r, session(r), 3, ME, msgspec.msgpack.encode((3, ME, bytes(32), bytes(33)))))  # fmt: skip
+        r, session(r), 3, ME, msgspec.msgpack.encode((3, ME, bytes(32), bytes(33), b""))))  # fmt: skip
 
 
 def sealed_wrongly_and_signed() -> Iterator[Bad]:
@@ -122,8 +124,8 @@ def sealed_wrongly_and_signed() -> Iterator[Bad]:
 
     def changed(recording: Recording, request: Any) -> Any:
         honest = request.relayed[0]
-        sealed, hashes = flip(honest.sealed, 30), (honest.self_mask_share_hash, honest.mask_key_share_hash)
-        statement = check.dealt_statement(session(recording), 3, ME, honest.self_mask_hash, hashes, b"", sealed)
+        sealed, hashes = flip(honest.sealed, 30), honest.hashes
+        statement = check.dealt_statement(session(recording), 3, ME, honest.commitments, hashes, b"", sealed)
         signature = recording.given.params.cipher_suite.sign(identity(3), "share-keys", *statement)
         return change(request, relayed=item(request.relayed, 0, sealed=sealed, signature=signature))
 
@@ -142,7 +144,7 @@ def published_otherwise() -> Iterator[Bad]:
         """Another pair under the hashes (and the signature) of the honest one."""
 
         def entry(recording: Recording, honest: Any) -> Any:
-            made = relay(recording, session(recording), 3, ME, shares(*opened(recording, 3, ME)), honest.self_mask_hash)
+            made = relay(recording, session(recording), 3, ME, shares(*opened(recording, 3, ME)), honest.commitments)
             return change(honest, sealed=made.sealed)
 
         return entry
@@ -151,10 +153,10 @@ def published_otherwise() -> Iterator[Bad]:
         """The honest entry with a signature of another member, or under other statements."""
 
         def entry(recording: Recording, honest: Any) -> Any:
-            hashes = (honest.self_mask_share_hash, honest.mask_key_share_hash)
+            hashes = honest.hashes
             about = {"session": session(recording), "dealer": 3, "holder": ME, **fields}
             statement = check.dealt_statement(
-                **about, seed_hash=honest.self_mask_hash, hashes=hashes, offers=b"", sealed=honest.sealed
+                **about, commitments=honest.commitments, hashes=hashes, offers=b"", sealed=honest.sealed
             )
             cipher = recording.given.params.cipher_suite
             return change(honest, signature=cipher.sign(identity(signer), "share-keys", *statement))
@@ -162,11 +164,11 @@ def published_otherwise() -> Iterator[Bad]:
         return entry
 
     yield bad("self_mask_share", "The dealer sealed another share of its self-mask seed than it published.",
-              resealed(lambda _, k: (ZERO_SHARE, k)), culprit=3)  # fmt: skip
+              resealed(lambda _, k, n: (ZERO_SHARE, k, n)), culprit=3)  # fmt: skip
     yield bad("mask_key_share", "The dealer sealed another share of its mask key than it published.",
-              resealed(lambda s, _: (s, ZERO_SHARE)), culprit=3)  # fmt: skip
+              resealed(lambda s, _, n: (s, ZERO_SHARE, n)), culprit=3)  # fmt: skip
     yield bad("shares_swapped", "The dealer sealed both shares in the wrong order.",
-              resealed(lambda s, k: (k, s)), culprit=3)  # fmt: skip
+              resealed(lambda s, k, n: (k, s, n)), culprit=3)  # fmt: skip
     yield bad("self_mask_share_hash", "The dealer published another hash.",
               lambda _, e: change(e, self_mask_share_hash=flip(e.self_mask_share_hash)), culprit=3)  # fmt: skip
     yield bad("mask_key_share_hash", "The dealer published another hash.",
@@ -211,6 +213,9 @@ def dealt_to_server() -> Iterator[Bad]:
     yield bad("uninvited", "Shares for a client that advertised no keys.", lambda _, e: (*e, change(e[-1], holder=14)))
     yield bad("own_sealed", "The dealer's own shares are sealed.", own(3, sealed=bytes(100)))
     yield bad("unsealed", "Another client's shares are not there.", own(5, sealed=b""))
+    yield bad(
+        "sealed_long", "A sealed pair that is longer than one can be.", own(5, sealed=bytes(m.most_sealed(0) + 1))
+    )
     yield bad("offers", "Offers in a suite without.", own(5, offers=bytes(32)))
     yield bad("sparse_missing", "No shares for a neighbour.", lambda _, e: e[1:], ring)
     yield bad(
@@ -250,9 +255,8 @@ def dealing(dealer: int, kind: int, share: Callable[[int], int]) -> Change:
                 continue
             shares = list(unsealed(recording, session, entry, dealer))
             shares[kind] = shamir.encode_element(share(entry.holder))
-            made = relay(recording, session, dealer, entry.holder, (shares[0], shares[1]), message.self_mask_hash)
-            entries.append(m.DealtShares(entry.holder, b"", made.sealed, made.self_mask_share_hash,
-                                         made.mask_key_share_hash, entry.signature))  # fmt: skip
+            made = relay(recording, session, dealer, entry.holder, shares, message.commitments)
+            entries.append(m.DealtShares(entry.holder, b"", made.sealed, *made.hashes, entry.signature))
         return change(message, dealt=tuple(entries))
 
     return tamper

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from protocols.pairwise import messages as m
-from tests.vectors.cases.scenes import ME, Bad, active, curious, few, item, joint, ring, sparse
+from tests.vectors.cases.scenes import ME, Bad, active, curious, few, joint, ring, sparse
 from tests.vectors.recording import Recording, change, write_frame
 
 DIRECTORY, RELAYED, QUESTION, KEYS = (
@@ -90,9 +90,7 @@ def forms() -> Iterator[Bad]:
               raw(KEYS, body=[bytes(32), bytes(32), b"", bytes(65)]))  # fmt: skip
     yield bad("server_offset_negative", "A chunk at offset -1.", CHUNK, raw(CHUNK, body=[0, -1, bytes(7), b""]), few)
     yield bad("server_share_short", "A share of 32 bytes: one byte less than a field element.", ANSWER,
-              lambda r, _: encoded(r, ANSWER, body=[[[2, bytes(32)]], []]), few)  # fmt: skip
-    yield bad("server_sealed_long", "A sealed pair longer than one can be.", SHARES,
-              lambda _, shares: change(shares, dealt=item(shares.dealt, 0, sealed=bytes(200))), few)  # fmt: skip
+              lambda r, _: encoded(r, ANSWER, body=[[[2, bytes(32)]], [], []]), few)  # fmt: skip
 
 
 def aborts() -> Iterator[Bad]:

@@ -221,18 +221,18 @@ def channel(recording: Recording, session: bytes, dealer: int, holder: int) -> t
     return key.reveal(), associated_data(cipher, session, dealer, holder)
 
 
-def opened(recording: Recording, dealer: int, holder: int) -> tuple[bytes, bytes]:
-    """The shares that ``dealer`` dealt to another ``holder``: (self mask, mask key)."""
+def opened(recording: Recording, dealer: int, holder: int) -> tuple[bytes, ...]:
+    """The shares that ``dealer`` dealt to another ``holder``: (self mask, mask key, noise)."""
     session, message = recording.read(f"{dealer}.ShareKeys")
     (entry,) = [entry for entry in message.dealt if entry.holder == holder]
     return unsealed(recording, session, entry, dealer)
 
 
-def unsealed(recording: Recording, session: bytes, entry: m.DealtShares, dealer: int) -> tuple[bytes, bytes]:
+def unsealed(recording: Recording, session: bytes, entry: m.DealtShares, dealer: int) -> tuple[bytes, ...]:
     """The shares in an honest entry of ``dealer``."""
     key, associated = channel(recording, session, dealer, entry.holder)
     pair = msgspec.msgpack.decode(aead.open_sealed(key, entry.sealed, associated), type=m.SharePair)
-    return pair.self_mask_share, pair.mask_key_share
+    return pair.self_mask_share, pair.mask_key_share, pair.noise_shares
 
 
 def seal(recording: Recording, session: bytes, dealer: int, holder: int, plain: bytes) -> bytes:
@@ -242,7 +242,12 @@ def seal(recording: Recording, session: bytes, dealer: int, holder: int, plain: 
 
 
 def relay(
-    recording: Recording, session: bytes, dealer: int, holder: int, shares: tuple[bytes, bytes], seed_hash: bytes
+    recording: Recording,
+    session: bytes,
+    dealer: int,
+    holder: int,
+    shares: Sequence[bytes],
+    commitments: tuple[bytes, bytes],
 ) -> m.RelayedShares:
     """What an honest server passes on of a pair that ``dealer`` made by hand."""
     pair, cipher = m.SharePair(dealer, holder, *shares), recording.given.params.cipher_suite
@@ -250,9 +255,9 @@ def relay(
     sealed = seal(recording, session, dealer, holder, msgspec.msgpack.encode(pair))
     signature = b""
     if recording.given.params.adversary == "active":
-        statement = check.dealt_statement(session, dealer, holder, seed_hash, hashes, b"", sealed)
+        statement = check.dealt_statement(session, dealer, holder, commitments, hashes, b"", sealed)
         signature = cipher.sign(identity(dealer), "share-keys", *statement)
-    return m.RelayedShares(dealer, seed_hash, b"", sealed, *hashes, signature)
+    return m.RelayedShares(dealer, *commitments, b"", sealed, *hashes, signature)
 
 
 def flip(data: bytes, place: int = 0) -> bytes:
