@@ -81,7 +81,7 @@ class SitePolicy:
 
     @classmethod
     def read(cls, path: Path) -> SitePolicy:
-        """Read keys of ``LocalPolicy``, a table ``roster`` of ids and public keys (hex), and ``identity``: a 32-byte file.
+        """Read keys of ``LocalPolicy``, a table ``roster`` of ids and public keys (hex), ``identity``: a 32-byte file.
 
         Raises:
             UsageError: not such a file.
