@@ -7,7 +7,7 @@ nothing but masked parts of sums leaves by Flower.
 
     flower-supernode --isolation process --superexec-auth-secret-file runtime.secret ...
     python -m secagg.integrations.flower.launcher --runtime 127.0.0.1:9094 --secret runtime.secret \
-        --policy policy.toml --sandbox "setpriv --reuid nobody --clear-groups unshare --net --map-root-user"
+        --policy policy.toml --sandbox "unshare --net setpriv --reuid nobody --clear-groups"
 
 What the app may do beside answering is the operating system's business: ``--sandbox`` is a command in front of its
 own. It should run the app as another user, who cannot read ``runtime.secret`` or this process's memory, and without a

@@ -2,8 +2,9 @@
 
     python -m secagg.integrations.flower.trial engine=superlink nodes=5 dim=100000 rounds=4 adversary=active
 
-``system=peer`` runs Flower's own SecAgg+ instead, which lives in its legacy API, and ``system=plain`` no protection.
-Sites that drop out do so from the second round on. The last line of the output is a report in JSON.
+``engine=launcher`` is a SuperLink whose sites run apps by their own launcher; ``system=hostile`` an app without the
+mod, which sends what it finds; ``system=peer`` Flower's own SecAgg+, which lives in its legacy API; ``system=plain`` no
+protection. Sites that drop out do so from the second round on. The last line of the output is a report in JSON.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ def run(trial: Trial, engine: str, seconds: float) -> None:
         UsageError: an unknown engine, or no end in time.
     """
     environment = {SETTINGS: str(trial.save())}
-    if engine == "superlink":
-        with SuperLink(Path(trial.folder), trial.nodes, environment) as federation:
+    if engine in ("superlink", "launcher"):
+        own = engine == "launcher"
+        with SuperLink(Path(trial.folder), trial.nodes, environment, launcher=own) as federation:
             federation.run(
                 f"import {APP} as made\n\napp = made.app\nserver = made.server\n", lambda: trial.finished, seconds
             )
@@ -43,7 +45,7 @@ def run(trial: Trial, engine: str, seconds: float) -> None:
             program, env={**os.environ, **quiet, **environment}, stdout=sys.stderr, timeout=seconds, check=False
         )
     else:
-        raise UsageError(f"engine is 'simulation' or 'superlink', not {engine!r}")
+        raise UsageError(f"engine is 'simulation', 'superlink' or 'launcher', not {engine!r}")
 
 
 if __name__ == "__main__":
