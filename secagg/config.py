@@ -197,6 +197,11 @@ class RoundConfig:
         if self.metrics:
             vectors.append(VectorSpec(METRICS, len(self.metrics), self.metric_grid.modulus(len(self.clients))))
         threshold, degree, least = self._graph()
+        if self.privacy is not None and self.privacy.least_survivors != (least or threshold):
+            raise UsageError(
+                f"the noise is sized for {self.privacy.least_survivors} survivors, but this round opens sums of "
+                f"{least or threshold}: make them equal (threshold, or least_survivors of the goal)"
+            )
         return RoundParams(
             study=self.study,
             round_index=self.round_index,
@@ -211,6 +216,7 @@ class RoundConfig:
             degree=degree,
             min_survivors=least,
             joint_randomness=self.joint_randomness or bool(self.codec.public_labels),
+            noise_components=0 if self.privacy is None else self.privacy.components(len(self.clients)),
         )
 
     def _graph(self) -> tuple[int, int, int]:
@@ -272,8 +278,3 @@ def check_private(config: RoundConfig, privacy: RoundPrivacy) -> None:
             raise UsageError(f"a private round sends no {name}: {instead}")
     if config.error_feedback and privacy.unit is Unit.PATIENT:
         raise UsageError("a residual carries a patient into later rounds, where no clip bounds it: no error_feedback")
-    if privacy.least_survivors != config.params.least_survivors:
-        raise UsageError(
-            f"the noise is sized for {privacy.least_survivors} survivors, but the round opens sums of "
-            f"{config.params.least_survivors}: make them equal (threshold, or least_survivors of the goal)"
-        )

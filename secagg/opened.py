@@ -117,7 +117,7 @@ def open_sums(
         quant.InputError: every included weight is zero, so there is no mean; or sums that no such round has.
     """
     lanes, excess, packed = config.lanes, None, sums[UPDATE]
-    if config.privacy is not None and revealed:
+    if config.privacy is not None and config.params.noise_components and revealed:
         sharing = config.privacy.sharing(len(config.clients))
         excess = draw_excess(sharing, config.codec.facts.encoded_dim, revealed)
         packed = (packed - lanes.fold(excess)) & np.uint64(2**lanes.lane_bits - 1)

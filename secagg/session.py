@@ -205,7 +205,7 @@ class ClientSession:
         if not isinstance(state, states.ExpectInput):
             raise LocalProtocolError("the round does not wait for an update of this client")
         charge(self._config, terms, site, state.model_hash)
-        drawn = noise(self._config, self._entropy, ())
+        drawn = noise(self._config, self._entropy, self._machine.noise_seeds)
         return encode_noised(
             self._config, update, drawn, self._entropy, public=public, client=self._client, residual=self._residual
         )
@@ -326,7 +326,7 @@ class ServerSession:
             quant.InputError: every included weight is zero, so there is no mean.
         """
         sums = self._machine.result(apply, pieces, elsewhere=elsewhere)
-        return open_sums(self._config, sums, self._machine.survivors, self.public)
+        return open_sums(self._config, sums, self._machine.survivors, self.public, self._machine.revealed_noise)
 
     @property
     def public(self) -> JointRandomness:

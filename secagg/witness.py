@@ -14,12 +14,9 @@ from numpy.typing import NDArray
 from protocols import Secret
 from secagg.config import RoundConfig
 from secagg.transcript.chain import Transcript
-from secagg.transcript.receipts import NOTHING, ReceiptKeeper, receipt_hash
+from secagg.transcript.receipts import ENCODED, NOISED, NOTHING, ReceiptKeeper, receipt_hash
 from secagg.transcript.recorder import RoundRecorder, result_hash, totals_of
 from secagg.transcript.records import Spend
-
-ENCODED = "encoded"
-"""A site's word that it clipped and quantized its update as configured."""
 
 
 class StudyWitness:
@@ -66,7 +63,8 @@ class RoundWitness:
         receipts = []
         for client, keeper in sorted(self._keepers.items()):
             if keeper.answered:
-                receipt = keeper.receipt(self._identities.get(client), result, (ENCODED,))
+                words = (ENCODED,) if self._config.privacy is None else (ENCODED, NOISED)
+                receipt = keeper.receipt(self._identities.get(client), result, words)
                 self._last[client] = receipt_hash(receipt)
                 receipts.append(receipt)
         self._recorder.opened(sums, receipts=receipts, spend=spend)

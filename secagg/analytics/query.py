@@ -6,7 +6,8 @@ size. No sum can overflow.
 
 Private: the questions' vectors of one patient stand one behind the other, each divided by its own norm and multiplied
 by the root of its share of the budget, so the whole has a norm of at most 1 and is one release. A question with share w
-of all shares is as noisy as it would be with 1 / w times the variance.
+of all shares is as noisy as it would be with 1 / w times the variance. Sums are not rotated, so that every number has
+noise of its own; fields are wide enough that grid and range cost next to nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,19 @@ from secagg.analytics.records import Columns, Records, named
 from secagg.config import RoundConfig
 from secagg.errors import UsageError
 from secagg.opened import Opened
+from secagg.privacy import Fitted, Goal, Infeasible, PatientUpdates, calibrate, claim, fit, of_patient
 
 BASE = (1 << 16) - 1
 """Base of the digits; the largest odd number of levels that 16 bits hold."""
 
 DIGIT = BASE // 2
+
+FINE = 1 << 20
+STEPS_PER_SIGMA = 1024
+"""Grid steps in a standard deviation of the noise. Finer ones make its tables slow, coarser ones rounding dear."""
+
+MOST_WIDTH = 56
+"""Widest field that `fit` takes."""
 
 LEAF = "answers"
 """Name of the only leaf of the update."""
@@ -46,7 +55,8 @@ class Query:
         questions: with distinct names.
         patient: name of the column that says whose a row is; None if every row is a patient of its own.
         least_cell: without noise, counts from 1 to below this are withheld from the answers (see ``Answer.notes``).
-        max_patients: public bound on the patients of one site, for the width of exact sums.
+        max_patients: public bound on the patients of one site. Beyond it an exact sum is refused, a private one
+            saturates (which costs no privacy).
 
     Raises:
         UsageError: no questions, two of one name, or numbers out of range.
@@ -62,7 +72,7 @@ class Query:
         *questions: Question,
         patient: str | None = None,
         least_cell: int | None = None,
-        max_patients: int = 10_000_000,
+        max_patients: int = 1_000_000,
     ) -> None:
         if not questions:
             raise UsageError("a query asks at least one question")
@@ -109,22 +119,53 @@ class Query:
         length = self.dim if private else sum(self._digits)
         return quant.Layout.of({LEAF: np.zeros(length)})
 
-    def round_config(self, clients: Sequence[int], **settings: Any) -> RoundConfig:
-        """Return the round that answers this query without noise.
+    def round_config(self, clients: Sequence[int], goal: Goal | None = None, **settings: Any) -> RoundConfig:
+        """Return the round that answers this query.
 
         Args:
             clients: ids of the sites.
+            goal: what privacy is promised to patients; None for exact answers. Its ``least_survivors`` are the
+                threshold, and one of its ``releases`` is this round.
             settings: further arguments of ``RoundConfig``, such as ``threshold``, ``study`` or ``adversary``.
+
+        Raises:
+            UsageError: no noise keeps the goal, and why.
         """
-        grid = {"levels": BASE, "range": float(DIGIT), "rounding": "nearest"}
+        layout = self.layout(private=goal is not None)
+        if goal is None:
+            grid = {"levels": BASE, "range": float(DIGIT), "rounding": "nearest"}
+            return RoundConfig(tuple(clients), layout, grid, monitor=False, **settings)
+        found = self._fit(goal, len(clients))
         return RoundConfig(
             tuple(clients),
-            self.layout(private=False),
-            quantization=grid,
-            monitor=False,
-            joint_randomness=False,
-            **settings,
+            layout,
+            found.quantization,
+            **{"threshold": goal.least_survivors, "colluders": goal.colluders, **settings},
+            privacy=found.privacy,
         )
+
+    def _fit(self, goal: Goal, clients: int) -> Fitted:
+        """Choose grid, field width and noise: the grid so fine that its rounding adds 1 or 2 % to the noise."""
+        needed = calibrate(goal, of_patient(FINE**2, self.dim), max_variance=2.0**70)
+        if isinstance(needed, Infeasible):
+            raise UsageError(f"this query cannot be answered privately: {needed.reason}")
+        step = needed.sigma / FINE / STEPS_PER_SIGMA
+        span = clients * (2 * self.max_patients / step + 64 * STEPS_PER_SIGMA)
+        width = min(math.ceil(math.log2(span)) + 1, MOST_WIDTH)
+        found = fit(
+            goal,
+            clients=clients,
+            dim=self.dim,
+            clip=1.0,
+            width=width,
+            patients=self.max_patients,
+            range=self.max_patients + STEPS_PER_SIGMA * step,
+            rotation=False,
+            removable=False,
+        )
+        if isinstance(found, Infeasible):
+            raise UsageError(f"this query cannot be answered privately: {found.reason}")
+        return found
 
     # --- what a site does -------------------------------------------------------------------------
 
@@ -136,16 +177,21 @@ class Query:
         """
         return columns if isinstance(columns, Records) else Records(columns, self.patient)
 
-    def contribute(self, columns: Columns | Records) -> dict[str, NDArray[np.float64]]:
-        """Return what a site hands to its session in a round without noise: its whole numbers, in digits.
+    def contribute(
+        self, columns: Columns | Records, *, private: bool = False
+    ) -> dict[str, NDArray[np.float64]] | PatientUpdates:
+        """Return what a site hands to its session.
 
         Args:
             columns: the site's rows, by column.
+            private: whether the round is private: then one vector for each patient, else the site's whole numbers.
 
         Raises:
-            UsageError: a column that is asked for is missing, or more than ``max_patients`` patients.
+            UsageError: a column that is asked for is missing, or more than ``max_patients`` patients without noise.
         """
         records = self.records(columns)
+        if private:
+            return PatientUpdates(self.vectors(records))
         if records.patients > self.max_patients:
             raise UsageError(
                 f"these records have more patients than the query allows ({self.max_patients}): raise max_patients"
@@ -175,7 +221,12 @@ class Query:
             opened: of the round.
             confidence: of each interval, in a round with noise.
         """
-        return self._exact(np.rint(opened.sum), len(opened.included))
+        sites, terms, noise = len(opened.included), opened.config.privacy_terms, opened.noise
+        if terms is None or noise is None:
+            return self._exact(np.rint(opened.sum), sites)
+        sigma = math.hypot(noise.total, math.sqrt(sites) * terms.step / 2)  # and the coarse rounding of every site
+        promise = claim(terms.cost().times(terms.releases), terms.sensitivity(), terms.delta)
+        return replace(self.noisy(opened.sum, sigma, sites, confidence), claim=promise)
 
     def _exact(self, sums: NDArray[np.float64], sites: int) -> Answers:
         digits, start, totals = [int(digit) for digit in sums.tolist()], 0, []

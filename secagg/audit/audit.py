@@ -51,7 +51,7 @@ def audit_file(
         report.extend(sums.check_sum(one))
     report.extend(receipts.check_receipts(found, trusted, kept))
     report.extend(cohorts.check_rounds(found, study))
-    report.extend(check_budget(found))
+    report.extend(check_budget(found, study))
     return report, found
 
 

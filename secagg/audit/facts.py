@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from secagg.audit.budget import Spent, claimed, spending
 from secagg.audit.reading import StudyRecords
 from secagg.audit.verdicts import Report, Rule, Verdict
 from secagg.transcript import records as r
@@ -41,10 +42,24 @@ def assessment(report: Report, found: StudyRecords) -> Iterator[Fact]:
             _transcript_holders(found),
         ),
     )
+    spent = spending(found)
+    if spent:
+        yield ("Privacy of one person or site", (f"{claimed(spent).capitalize()}.", *_conditions(spent)))
     yield ("Retention", ("Secrets of a round are the sites' and end with it; this transcript has no end of its own.",))
     yield ("Residual risks", tuple(_risks(report, found)))
     for heading, text in study.facts.items():
         yield f"{heading[:1].upper()}{heading[1:]} (the study's own words)", (text,)
+
+
+def _conditions(spent: list[Spent]) -> Iterator[str]:
+    promise = spent[-1].release.promise
+    yield (
+        f"It holds against all but the {promise.unit}'s own site, if at most {promise.colluders} of the sites in a sum "
+        "add no noise or give theirs away; that sites added it rests on their word."
+    )
+    if promise.sampling_rate != 1:
+        yield f"It counts on each patient being drawn with probability {promise.sampling_rate:g} by coins kept secret."
+    yield "Other studies on the same patients, and what sites publish themselves, are not in it."
 
 
 def _transcript_holders(found: StudyRecords) -> str:
@@ -60,7 +75,7 @@ def _transcript_holders(found: StudyRecords) -> str:
 def _risks(report: Report, found: StudyRecords) -> Iterator[str]:
     for finding in report.broken:
         yield f"BROKEN {finding.rule.value}: {finding.evidence}."
-    if any(f.rule is Rule.BUDGET and f.verdict is Verdict.UNCHECKABLE for f in report.findings):
+    if not spending(found):
         yield "The sums carry no noise: what a sum tells of its parts (membership, rare features) is not limited."
     if any(f.rule is Rule.COHORTS and f.verdict is Verdict.UNCHECKABLE for f in report.findings):
         yield "Sums of different rounds whose cohorts differ by one site can be compared."

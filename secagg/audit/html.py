@@ -6,6 +6,7 @@ from html import escape
 from string import Template
 
 from secagg.audit import plots
+from secagg.audit.budget import claimed, spending
 from secagg.audit.display import COLOURS, headline, where
 from secagg.audit.facts import assessment
 from secagg.audit.reading import StudyRecords
@@ -98,5 +99,8 @@ def _broken(report: Report) -> str:
 
 
 def _budget(found: StudyRecords) -> str:
-    curve = plots.budget(found)
-    return f"<section><h2>Privacy budget</h2>{curve}</section>" if curve else ""
+    spent = spending(found)
+    if not spent:
+        return ""
+    said = f"{claimed(spent).capitalize()}, computed again from each round's task."
+    return f"<section><h2>Privacy budget</h2><p>{escape(said)}</p>{plots.budget(spent)}</section>"

@@ -12,6 +12,7 @@ from protocols.pairwise import finder
 from protocols.pairwise.params import NO_ROSTER, RoundParams
 from protocols.primitives import signing
 from secagg.audit import derive
+from secagg.audit.privacy import release_of
 from secagg.audit.reading import Round, StudyRecords
 from secagg.audit.verdicts import Finding, Rule, Verdict
 from secagg.transcript import records as r
@@ -109,22 +110,26 @@ def check_capacity(one: Round) -> Iterator[Finding]:
         task = msgspec.json.decode(one.begin.task.encode(), type=dict)
         described = task["quantization"]
         facts = quant.from_config(described, int(described["dim"])).facts
-        lanes = facts.lanes(len(params.clients))
+        release = release_of(one)
+        noise = 0 if release is None else release.sharing.reach(facts.encoded_dim)
+        lanes = facts.lanes(len(params.clients), noise=noise)
         width, bound = task["field_width"], task["max_weight"]
     except (msgspec.DecodeError, quant.QuantError, KeyError, TypeError, ValueError) as error:
         yield one.say(Rule.CAPACITY, Verdict.BROKEN, f"the task cannot be read: {error}")
         return
     vectors, wrong = {spec.name: spec for spec in params.vectors}, []
     update, weight = vectors.get(UPDATE), vectors.get(WEIGHT)
-    if width < facts.field_width(len(params.clients)):
-        wrong.append(f"fields of {width} bits cannot hold the sum of {len(params.clients)} clients")
+    if width < facts.field_width(len(params.clients), noise=noise):
+        with_noise = " and its noise" if noise else ""
+        wrong.append(f"fields of {width} bits cannot hold the sum of {len(params.clients)} clients{with_noise}")
     elif update is None or (update.length, update.modulus) != (lanes.lanes, 1 << lanes.lane_bits):
         wrong.append("the masked vector has another shape than the task's lanes")
     if (weight is None) != (bound is None):
         wrong.append("weights are in the task or in the vectors, not in both")
     elif weight is not None and bound is not None and weight.modulus <= bound * len(params.clients):
         wrong.append(f"the sum of {len(params.clients)} weights up to {bound} leaves its modulus")
-    yield one.judge(Rule.CAPACITY, wrong, f"fields of {width} bits hold {len(params.clients)} clients")
+    room = f" and noise up to {noise:,} steps" if noise else ""
+    yield one.judge(Rule.CAPACITY, wrong, f"fields of {width} bits hold {len(params.clients)} clients{room}")
 
 
 def check_all(found: StudyRecords, study: r.Study) -> Iterator[Finding]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 
 from secagg import theme
+from secagg.audit.budget import Spent
 from secagg.audit.cohorts import survivors_of
 from secagg.audit.display import COLOURS
 from secagg.audit.reading import StudyRecords
@@ -86,17 +88,39 @@ def cohorts(found: StudyRecords) -> str:
     return _svg(bottom + 6, "".join(parts), "sites in the sums, by round")
 
 
-def budget(found: StudyRecords) -> str:
-    """Draw epsilon in total after every round, or nothing where none is charged."""
-    spent = [spend.total for one in found.rounds if (spend := one.get(r.Spend)) is not None]
+def budget(spent: list[Spent]) -> str:
+    """Draw epsilon of every round (bars) and in total (line) against what is promised (dashed); "" for nothing."""
     if not spent:
         return ""
-    top, height, step = max(spent) or 1.0, 180, (WIDTH - LABEL - 10) / max(len(spent), 1)
-    points = " ".join(
-        f"{LABEL + place * step:.1f},{height - 20 - (height - 40) * total / top:.1f}"
-        for place, total in enumerate(spent)
-    )
-    body = f'<polyline points="{points}" fill="none" stroke="{theme.BLUE}" stroke-width="2"/>'
-    body += _text(LABEL - 8, 26, f"{top:.3g}") + _text(LABEL - 8, height - 16, "0")
-    body += _text(LABEL, height - 2, f"epsilon in total, over {len(spent)} rounds", "start")
-    return _svg(height, body, "privacy budget")
+    most, height = max(*(one.total for one in spent), spent[-1].promised), 220
+    if not math.isfinite(most):
+        return "<p>The cost is not bounded.</p>"
+    low, high, step = height - 40, 20, (WIDTH - LABEL - 10) / len(spent)
+
+    def level(epsilon: float) -> float:
+        return low - (low - high) * epsilon / most
+
+    parts, points = [], []
+    for place, one in enumerate(spent):
+        x, colour = LABEL + place * step, theme.ORANGE if one.round.opened else "#bbb"
+        bar = level(0) - level(one.epsilon)
+        parts.append(_box(x + 1, level(one.epsilon), max(step - 2, 1), bar, colour, f"{one.epsilon:.4g} in this round"))
+        points.append(f"{x + step / 2:.1f},{level(one.total):.1f}")
+        if len(spent) <= 30:
+            parts.append(
+                f'<circle cx="{x + step / 2:.1f}" cy="{level(one.total):.1f}" r="3" fill="{theme.BLUE}">'
+                f"<title>{one.total:.4g} so far</title></circle>"
+            )
+    dash = level(spent[-1].promised)
+    parts += [
+        f'<polyline points="{" ".join(points)}" fill="none" stroke="{theme.BLUE}" stroke-width="2"/>',
+        f'<line x1="{LABEL}" x2="{WIDTH - 10}" y1="{dash:.1f}" y2="{dash:.1f}" stroke="{theme.VERMILION}" '
+        'stroke-width="2" stroke-dasharray="7 5"/>',
+        *(_text(LABEL - 8, level(value) + 4, f"{value:.3g}") for value in {0.0, most, spent[-1].promised}),
+        _text(LABEL, low + 16, "first round", "start"),
+    ]
+    names = ((theme.BLUE, "in total"), (theme.ORANGE, "in one round"), ("#bbb", "charged, not opened"))
+    for place, (colour, name) in enumerate((*names, (theme.VERMILION, "promised"))):
+        parts.append(_box(LABEL + 150 + 150 * place, low + 24, 12, 12, colour, name))
+        parts.append(_text(LABEL + 168 + 150 * place, low + 34, name, "start"))
+    return _svg(height, "".join(parts), "epsilon by round and in total")

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from protocols.suites import CLASSICAL
 from secagg.audit.keys import Roster
+from secagg.audit.privacy import release_of
 from secagg.audit.reading import Round, StudyRecords
 from secagg.audit.verdicts import Finding, Rule, Verdict
 from secagg.transcript import records as r
-from secagg.transcript.receipts import NOTHING, Receipt, input_hash, receipt_hash, receipt_statement
+from secagg.transcript.receipts import ENCODED, NOISED, NOTHING, Receipt, input_hash, receipt_hash, receipt_statement
 
 
 def check_receipts(found: StudyRecords, roster: Roster, own: Iterable[Receipt] = ()) -> Iterator[Finding]:
@@ -98,12 +99,21 @@ def _attested(one: Round, listed: r.Receipts) -> Finding:
     survivors = one.get(r.Survivors)
     included = set(survivors.survivors) if survivors is not None else set()
     words = {receipt.client: receipt.attests for receipt in listed.receipts if receipt.client in included}
-    silent = included - {client for client, said in words.items() if said}
+    needed = ENCODED if not _promises(one) else NOISED
+    silent = included - {client for client, said in words.items() if needed in said}
     if silent:
-        evidence = f"sites {sorted(silent)[:5]} left no word on it"
+        what = "it" if needed == ENCODED else "their noise"
+        evidence = f"sites {sorted(silent)[:5]} left no word on {what}"
         return one.say(Rule.ATTESTED, Verdict.UNCHECKABLE, evidence, r.Receipts)
     said = ", ".join(sorted({word for attests in words.values() for word in attests}))
     return one.say(Rule.ATTESTED, Verdict.ATTESTED, f"{len(words)} sites: {said}", r.Receipts)
+
+
+def _promises(one: Round) -> bool:
+    try:
+        return release_of(one) is not None
+    except ValueError:
+        return True
 
 
 def _compare_own(found: StudyRecords, own: tuple[Receipt, ...]) -> Iterator[Finding]:

@@ -45,6 +45,8 @@ class Rule(Enum):
     COHORTS = "T24"
     BUDGET = "T25"
     FRESH = "T26"
+    NOISE_SIZED = "T27"
+    BOUNDED = "T28"
 
 
 CLAIMS: dict[Rule, str] = {
@@ -74,6 +76,8 @@ CLAIMS: dict[Rule, str] = {
     Rule.COHORTS: "no two answers to one query differ by few sites",
     Rule.BUDGET: "epsilon of every round, and in total",
     Rule.FRESH: "no key, session or seed was used twice",
+    Rule.NOISE_SIZED: "noise counts on no more survivors than can open a sum",
+    Rule.BOUNDED: "what one patient or site can change is bounded as the noise assumes, and nothing else leaves a site",
 }
 
 

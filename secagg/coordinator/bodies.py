@@ -14,13 +14,10 @@ from protocols.pairwise import RoundParams
 from protocols.pairwise.messages import limits_at_server
 from protocols.wire import FRAME_BYTES
 from secagg.coordinator.gate import Refused
-from secagg.coordinator.store import StorageError
+from secagg.study.durable import StorageError
 from secagg.study.weights import sync_folder
 from secagg.transport.authentication import RequestHead
-from secagg.transport.messages import MAX_SMALL_BODY
-
-SMALL_FRAME = 1 << 16
-"""Frames up to this size stand in the journal itself; larger ones in files."""
+from secagg.transport.messages import LENGTH_BYTES, LETTER_BYTES, MAX_SMALL_BODY, SMALL_LETTER
 
 IDLE_SECONDS = 30.0
 FLOOR_BYTES_PER_SECOND = 4096
@@ -40,24 +37,24 @@ async def receive_small(request: Request, head: RequestHead) -> bytes:
     return body
 
 
-async def receive_frame(
+async def receive_letter(
     request: Request, head: RequestHead, folder: Path, params: RoundParams
 ) -> tuple[bytes, str | None]:
-    """Read a frame and compare it with the signed head; a large one goes to a synced file on the way.
+    """Read a letter and compare it with the signed head; a large one goes to a synced file on the way.
 
     Returns:
-        (frame, name of its file in ``folder`` or ``None``).
+        (letter, name of its file in ``folder`` or ``None``).
 
     Raises:
-        Refused: larger than any frame of the round, too slow, or not what was signed.
+        Refused: larger than any letter of the round, too slow, or not what was signed.
     """
-    limit = max(limits_at_server(params).values()) + FRAME_BYTES
-    size = _announced(request, limit)
-    if size <= SMALL_FRAME:
+    frame = max(limits_at_server(params).values()) + FRAME_BYTES
+    size = _announced(request, max(frame + LENGTH_BYTES, LETTER_BYTES))
+    if size <= SMALL_LETTER:
         parts = [part async for part in _parts(request, size)]
-        frame = b"".join(parts)
-        _compare(hashlib.sha256(frame).digest(), head)
-        return frame, None
+        letter = b"".join(parts)
+        _compare(hashlib.sha256(letter).digest(), head)
+        return letter, None
     name = f"{head.site}-{head.sequence}"
     path = folder / name
     try:
@@ -78,11 +75,15 @@ async def _spool(request: Request, path: Path, size: int) -> bytes:
                 digest.update(part)
                 file.write(part)
             file.flush()
-            await asyncio.to_thread(os.fsync, file.fileno())
-        await asyncio.to_thread(sync_folder, path.parent)
+            await asyncio.to_thread(_sync, file.fileno(), path.parent)
     except OSError as error:
         raise StorageError(f"the coordinator cannot keep a masked input: {error}") from error
     return digest.digest()
+
+
+def _sync(descriptor: int, folder: Path) -> None:
+    os.fsync(descriptor)
+    sync_folder(folder)
 
 
 def _announced(request: Request, limit: int) -> int:

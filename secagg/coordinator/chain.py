@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from secagg.coordinator.store import StorageError
+from secagg.study import weights
+from secagg.study.durable import StorageError
 from secagg.study.receipt import SignedReceipt
 
 BEGINNING = "0" * 64
 
 
-def head(lines: list[str]) -> str:
+def head(lines: Sequence[str]) -> str:
     """Return the hash that the next line holds."""
     return hashlib.sha256(lines[-1].encode()).hexdigest() if lines else BEGINNING
 
@@ -26,23 +27,28 @@ def line(previous: str, signed: SignedReceipt) -> str:
     return json.dumps(entry, sort_keys=True, separators=(",", ":"))
 
 
-def write(path: Path, lines: list[str]) -> None:
-    """Bring the file at ``path`` up to ``lines``: append what is missing, and replace a torn last line.
+def append(path: Path, lines: Sequence[str]) -> None:
+    """Add lines to the file at ``path``; what a crash takes away again, ``mend`` brings back.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    try:
+        with path.open("ab") as file:
+            file.write("".join(f"{text}\n" for text in lines).encode())
+    except OSError as error:
+        raise StorageError(f"the coordinator cannot write its transcript: {error}") from error
+
+
+def mend(path: Path, lines: Sequence[str]) -> None:
+    """Make the file at ``path`` hold exactly ``lines``, durably.
 
     Raises:
         StorageError: the disk refuses.
     """
     wanted = "".join(f"{text}\n" for text in lines).encode()
     try:
-        with path.open("r+b" if path.exists() else "w+b") as file:
-            there = file.read()
-            if wanted.startswith(there):
-                file.write(wanted[len(there) :])
-            else:
-                file.seek(0)
-                file.truncate()
-                file.write(wanted)
-            file.flush()
-            os.fsync(file.fileno())
+        if not path.exists() or path.read_bytes() != wanted:
+            weights.write(path, wanted)
     except OSError as error:
         raise StorageError(f"the coordinator cannot write its transcript: {error}") from error

@@ -18,7 +18,7 @@ from protocols import ProtocolError
 from protocols.pairwise import Phase
 from secagg.config import RoundConfig
 from secagg.coordinator import chain, evidence
-from secagg.coordinator.live_round import LiveRound, Opening
+from secagg.coordinator.live_round import Contradiction, Letter, LiveRound, Opening
 from secagg.coordinator.outcome import Outcome, Progress
 from secagg.coordinator.store import Store
 from secagg.errors import UsageError
@@ -32,6 +32,8 @@ log = logging.getLogger("secagg.coordinator")
 
 PRESENT_SECONDS = 90.0
 """A site that has not been heard of for so long is not invited to a round."""
+
+RECEIPTS, TRANSCRIPT = "receipts.jsonl", "transcript.jsonl"
 
 LOST_IN_A_ROW = 5
 """Rounds that may be lost one after the other before the study halts and waits for a person."""
@@ -158,20 +160,46 @@ class Engine:
         """Note that a site is there."""
         self.seen[site] = self.clock()
 
-    def accept(self, site: int, cursor: Cursor, number: int, sequence: int, frame: bytes, file: str | None) -> bool:
-        """Take one frame of a site; see `LiveRound.accept`.
+    def accept(self, cursor: Cursor, letters: Sequence[Letter]) -> list[Exception | bool]:
+        """Take letters of one attempt that came at the same time: one transaction for all, then one after the other.
+
+        Returns:
+            For each letter whether it is new, or why it was refused (`LateFrame`, `Contradiction`, a rule's error).
 
         Raises:
-            LateFrame: that attempt is over.
+            StorageError: the disk refuses; no letter was taken.
         """
-        self.touch(site)
         live = self.live
         if live is None or (live.opening.round, live.opening.attempt) != (cursor.round, cursor.attempt):
-            raise LateFrame(f"round {cursor.round}, attempt {cursor.attempt} is not in progress")
-        taken = live.accept(site, number, sequence, frame, file)
-        if self._settle():
+            self.store.drop_files(letter.file for letter in letters)
+            late = LateFrame(f"round {cursor.round}, attempt {cursor.attempt} is not in progress")
+            return [late] * len(letters)
+        try:
+            told = self._take(live, letters)
+        finally:
+            self.store.drop_files(letter.file for letter in letters if not live.holds(letter))
+        if self._go_on():
             self.version += 1
-        return taken
+        return told
+
+    def _take(self, live: LiveRound, letters: Sequence[Letter]) -> list[Exception | bool]:
+        told: list[Exception | bool] = []
+        new: dict[tuple[int, int], int] = {}
+        for place, letter in enumerate(letters):
+            self.touch(letter.site)
+            try:
+                told.append(live.is_new(letter) and (letter.site, letter.number) not in new)
+            except Contradiction as error:
+                told.append(error)
+            if told[-1] is True:
+                new[letter.site, letter.number] = place
+        entries = live.journal([letters[place] for place in new.values()]) if new else []
+        for place, entry in zip(new.values(), entries, strict=True):
+            try:
+                live.act(letters[place], entry)
+            except (ProtocolError, UsageError) as error:
+                told[place] = error
+        return told
 
     def instruction(self, site: int, cursor: Cursor) -> Instruction | None:
         """Return what ``site`` is to do next, or ``None`` if it is to wait."""
@@ -216,8 +244,15 @@ class Engine:
 
     def tick(self) -> None:
         """Do what is due by now."""
-        if not self.progress.finished and (self._maybe_begin() if self.live is None else self._settle()):
+        if not self.progress.finished and self._go_on():
             self.version += 1
+
+    def _go_on(self) -> bool:
+        """End phases, and begin the next round at once if everybody is here."""
+        changed = self._settle()
+        if self.live is None and not self.progress.finished:
+            changed = self._maybe_begin() or changed
+        return changed
 
     def present(self) -> tuple[int, ...]:
         """Members that approved the study and were heard of lately."""
@@ -319,25 +354,29 @@ class Engine:
         with self.store.transaction():
             self.store.add_round(opening.round, opening.attempt, outcome.kind, msgspec.json.encode(signed), text)
             self.store.set_fact("progress", msgspec.msgpack.encode(progress))
-            self.store.add_transcript(list(told))
+            self.store.add_transcript(told)
             if progress.finished and progress.opened == self.progress.opened + 1:  # finished, and not halted
-                self.store.add_transcript([evidence.ending(self.store.transcript())])
+                told = [*told, evidence.ending(self.store.transcript())]
+                self.store.add_transcript(told[-1:])
             self.store.clear_journal()
         self.progress, self.live, self.since = progress, None, self.clock()
-        self.store.erase_blobs()
-        self._write_lines()
+        self.store.erase()
+        chain.append(self.store.folder / RECEIPTS, [text])
+        chain.append(self.store.folder / TRANSCRIPT, told)
         self._tidy_models()
         log.info("round ends", extra={"round": opening.round, "outcome": outcome.kind, "reason": outcome.reason})
 
     def _write_lines(self) -> None:
-        """Bring both files of lines up to what is stored, mending what a crash left."""
-        chain.write(self.store.folder / "receipts.jsonl", self.store.lines())
-        chain.write(self.store.folder / "transcript.jsonl", self.store.transcript())
+        """Bring both files of lines up to what is stored: a crash may have left less, or half a line."""
+        chain.mend(self.store.folder / RECEIPTS, self.store.lines())
+        chain.mend(self.store.folder / TRANSCRIPT, self.store.transcript())
 
     def _tidy_models(self) -> None:
         """Name the last and the best weights, and erase others that no later round needs."""
         for name, model in (("last", self.progress.model), ("best", self.progress.best)):
             weights.name(self.model_path(model), self.store.models / f"{name}.safetensors")
+        if self.progress.finished:
+            weights.sync_folder(self.store.models)
         kept = {self.model_path(model).name for model in (self.progress.model, self.progress.best)}
         kept |= {"initial.safetensors", "last.safetensors", "best.safetensors"}
         for path in self.store.models.iterdir():

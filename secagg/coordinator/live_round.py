@@ -1,4 +1,4 @@
-"""The round in progress: every accepted frame is in the journal before the protocol machine acts on it.
+"""The round in progress: every letter of frames is in the journal before the protocol machine acts on it.
 
 The server machine draws no randomness, so the journal replayed gives the same machine, and the same frames for the
 sites, after any crash.
@@ -7,6 +7,9 @@ sites, after any crash.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 import msgspec
 
@@ -20,6 +23,7 @@ from secagg.coordinator.store import Entry, Store
 from secagg.errors import UsageError
 from secagg.opened import Opened
 from secagg.session import ServerSession
+from secagg.transport import messages
 from secagg.transport.messages import Frame
 
 
@@ -31,6 +35,27 @@ class Opening(msgspec.Struct, frozen=True):
     clients: tuple[int, ...]
     model: bytes
     study: bytes
+
+
+@dataclass(frozen=True)
+class Letter:
+    """Frames that a site sent together.
+
+    Attributes:
+        site: the sender.
+        number: counts the site's letters of the attempt, from 0.
+        sequence: of the request that brought it.
+        body: the frames, as ``transport.messages.frames`` reads them.
+        digest: SHA-256 of the body.
+        file: name of the synced file that holds the body, for a large one.
+    """
+
+    site: int
+    number: int
+    sequence: int
+    body: bytes
+    digest: bytes
+    file: str | None = None
 
 
 class Contradiction(UsageError):
@@ -58,6 +83,7 @@ class LiveRound:
         self._asked = 0
         self._masked: tuple[int, bytes] | None = None
         self._said: dict[tuple[int, int], bytes] = {}
+        self._files: set[str | None] = set()
         self.uplink_bytes: dict[int, int] = {}
         self.downlink_bytes: dict[int, int] = {}
 
@@ -74,55 +100,86 @@ class LiveRound:
         for entry in entries:
             if entry.kind == "advance":
                 self._advanced(self._session.advance())
-            elif entry.kind == "frame":
-                frame = entry.data if entry.file is None else self._store.read_blob(entry.file)
-                if frame is None or hashlib.sha256(frame).digest() != entry.digest:
-                    raise UsageError(f"the journal's frame {entry.number} of site {entry.site} is damaged")
-                try:
-                    self._session.receive(entry.site, frame)
-                except ProtocolError:
-                    continue  # it was refused then, as it is now, and the crash came before it was struck
-                self.evidence.received(entry.site, frame)
-                self._count(entry.site, entry.number, entry.digest, len(frame))
+            elif entry.kind == "letter":
+                body = entry.data if entry.file is None else self._store.read_file(entry.file)
+                if body is None or hashlib.sha256(body).digest() != entry.digest:
+                    raise UsageError(f"the journal's letter {entry.number} of site {entry.site} is damaged")
+                letter = Letter(entry.site, entry.number, 0, body, entry.digest, entry.file)
+                with suppress(ProtocolError):  # refused then, as it is now
+                    self._act(letter)
 
-    def accept(self, site: int, number: int, sequence: int, frame: bytes, file: str | None) -> bool:
-        """Take one frame from ``site``, which it calls its ``number``-th of this attempt.
-
-        Args:
-            site: the sender.
-            number: counts the site's frames, from 0.
-            sequence: of the request that brought it.
-            frame: the frame's bytes.
-            file: name of the synced file that holds them, for a large one.
+    def journal(self, letters: Sequence[Letter]) -> list[int]:
+        """Put new letters into the journal, durably, all in one transaction; ``act`` on each of them afterwards.
 
         Returns:
-            Whether it is new; a frame that was taken before changes nothing.
+            The number of each letter's entry.
+
+        Raises:
+            StorageError: the disk refuses; none was taken.
+        """
+        with self._store.transaction():
+            for letter in letters:
+                self._store.set_sequence(letter.site, letter.sequence)
+            entries = [
+                self._store.note(
+                    Entry(
+                        "letter",
+                        letter.site,
+                        letter.number,
+                        letter.digest,
+                        letter.body if letter.file is None else None,
+                        letter.file,
+                    )
+                )
+                for letter in letters
+            ]
+        self._files.update(letter.file for letter in letters)
+        return entries
+
+    def holds(self, letter: Letter) -> bool:
+        """Tell whether the journal names this letter's file."""
+        return letter.file in self._files
+
+    def is_new(self, letter: Letter) -> bool:
+        """Tell whether a letter was not taken before.
 
         Raises:
             Contradiction: the site said something else under this number.
-            protocols.ProtocolError: the frame breaks a rule, or comes too late; the round goes on without it.
-            StorageError: the disk refuses; the frame was not taken.
         """
-        digest = hashlib.sha256(frame).digest()
-        before = self._said.get((site, number))
-        if before is not None:
-            if before != digest:
-                raise Contradiction(f"site {site} sent something else before as its frame {number}: never say it twice")
-            return False
-        with self._store.transaction():
-            data = frame if file is None else None
-            entry = self._store.note(Entry("frame", site, number, digest, data, file))
-            self._store.set_sequence(site, sequence)
+        before = self._said.get((letter.site, letter.number))
+        if before is not None and before != letter.digest:
+            raise Contradiction(
+                f"site {letter.site} sent something else before as its letter {letter.number}: never say it twice"
+            )
+        return before is None
+
+    def act(self, letter: Letter, entry: int) -> None:
+        """Hand the frames of a letter that is in the journal to the machine.
+
+        Raises:
+            protocols.ProtocolError: a frame breaks a rule, or comes too late; the round goes on without it.
+            UsageError: not a letter.
+            StorageError: the disk refuses.
+        """
         try:
-            self._session.receive(site, frame)
-            self._look(site, frame)
-        except ProtocolError:
-            with self._store.transaction():
-                self._store.strike(entry)
+            self._act(letter)
+        except (ProtocolError, UsageError):
+            if (letter.site, letter.number) not in self._said:
+                with self._store.transaction():
+                    self._store.strike(entry)
+                self._files.discard(letter.file)
             raise
-        self.evidence.received(site, frame)
-        self._count(site, number, digest, len(frame))
-        return True
+
+    def _act(self, letter: Letter) -> None:
+        """Take frame after frame up to one that is refused; a letter of which one was taken counts as said."""
+        for frame in messages.frames(letter.body):
+            masking = self._session.status.phase is Phase.MASKED_INPUT
+            self._session.receive(letter.site, frame)
+            self._said[letter.site, letter.number] = letter.digest
+            self.uplink_bytes[letter.site] = self.uplink_bytes.get(letter.site, 0) + len(frame)
+            self.evidence.received(letter.site, frame)
+            if masking and self._masked is None:
+                self._look(letter.site, frame)
 
     def first_masked(self) -> tuple[int, bytes] | None:
         """Return (site, payload) of the first masked chunk that is here."""
@@ -130,14 +187,9 @@ class LiveRound:
 
     def _look(self, site: int, frame: bytes) -> None:
         """Keep the beginning of the first masked input, for the page."""
-        if self._masked is None and self._session.status.phase is Phase.MASKED_INPUT:
-            message = CODEC.decode(frame, limits_at_server(self.config.params))[1]
-            if isinstance(message, MaskedInput):
-                self._masked = site, message.payload[:256]
-
-    def _count(self, site: int, number: int, digest: bytes, size: int) -> None:
-        self._said[site, number] = digest
-        self.uplink_bytes[site] = self.uplink_bytes.get(site, 0) + size
+        message = CODEC.decode(frame, limits_at_server(self.config.params))[1]
+        if isinstance(message, MaskedInput):
+            self._masked = site, message.payload[:256]
 
     @property
     def status(self) -> Status:

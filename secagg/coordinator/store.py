@@ -1,29 +1,26 @@
 """What a coordinator remembers: a journal of the round in progress, the outcome of every round, and masked inputs.
 
-SQLite in WAL mode with ``synchronous = FULL``: when a transaction has committed, it survives a crash of the machine.
-Masked inputs are files that are synced before the journal names them. Both are erased when their round closes.
+Masked inputs are files that are synced before the journal names them. Journal and files are erased when their round
+closes.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from secagg.errors import UsageError
+from secagg.study.durable import Durable
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE approvals (site INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE sequences (site INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;
 CREATE TABLE journal (
     entry INTEGER PRIMARY KEY, kind TEXT NOT NULL, site INTEGER NOT NULL DEFAULT 0, number INTEGER NOT NULL DEFAULT 0,
     digest BLOB NOT NULL DEFAULT x'', data BLOB, file TEXT
 ) STRICT;
-CREATE UNIQUE INDEX said ON journal (site, number) WHERE kind = 'frame';
+CREATE UNIQUE INDEX said ON journal (site, number) WHERE kind = 'letter';
 CREATE TABLE rounds (
     round INTEGER NOT NULL, attempt INTEGER NOT NULL, outcome TEXT NOT NULL, receipt BLOB NOT NULL, line TEXT NOT NULL,
     PRIMARY KEY (round, attempt)
@@ -32,13 +29,9 @@ CREATE TABLE transcript (number INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
 """
 
 
-class StorageError(UsageError):
-    """The disk refused; nothing was acknowledged."""
-
-
 @dataclass(frozen=True)
 class Entry:
-    """One line of the journal: the round that began, a frame that was taken, or the end of a phase."""
+    """One line of the journal: the round that began, a letter that was taken, or the end of a phase."""
 
     kind: str
     site: int
@@ -48,7 +41,7 @@ class Entry:
     file: str | None
 
 
-class Store:
+class Store(Durable):
     """The folder of a coordinator's state.
 
     Args:
@@ -59,63 +52,12 @@ class Store:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.blobs = folder / "masked"
-        self.models = folder / "models"
-        with _complaining("open its state"):
-            for path in (self.blobs, self.models):
-                path.mkdir(exist_ok=True, mode=0o700)
-            self._db = sqlite3.connect(folder / "coordinator.db", check_same_thread=False, isolation_level=None)
-            (folder / "coordinator.db").chmod(0o600)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
-                self._db.execute(f"PRAGMA {pragma}")
-            self._migrate()
-            self._sweep()
-
-    def _migrate(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
-            raise StorageError(
-                f"{self.folder} was written by another version of secagg (format {version}, this one reads "
-                f"{SCHEMA_VERSION}): use that version, or finish the study with it first"
-            )
+        super().__init__(folder, "coordinator.db", _SCHEMA, SCHEMA_VERSION, "masked", "the coordinator")
+        self._sweep()
 
     def _sweep(self) -> None:
         """Erase files that no journal entry names: uploads that were never acknowledged."""
-        named = {row[0] for row in self._db.execute("SELECT file FROM journal WHERE file IS NOT NULL")}
-        for path in self.blobs.iterdir():
-            if path.name not in named:
-                path.unlink()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit everything inside, durably, or nothing.
-
-        Raises:
-            StorageError: the disk refuses.
-        """
-        with _complaining("write"):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    # -- facts -----------------------------------------------------------------------------------------------------
-
-    def fact(self, name: str) -> bytes | None:
-        """Return a fact of the study, or ``None``."""
-        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else row[0]
-
-    def set_fact(self, name: str, value: bytes) -> None:
-        """Remember a fact (inside a transaction)."""
-        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+        self.sweep(row[0] for row in self._db.execute("SELECT file FROM journal WHERE file IS NOT NULL"))
 
     def approvals(self) -> dict[int, bytes]:
         """Return the members' approvals as they sent them."""
@@ -152,24 +94,14 @@ class Store:
         """Take an entry back that was refused after all (inside a transaction)."""
         self._db.execute("DELETE FROM journal WHERE entry = ?", (entry,))
 
-    def read_blob(self, name: str) -> bytes:
-        """Return a masked input.
-
-        Raises:
-            StorageError: it is gone.
-        """
-        with _complaining("read a masked input"):
-            return (self.blobs / name).read_bytes()
-
     def clear_journal(self) -> None:
-        """Forget the round in progress (inside a transaction); `erase_blobs` afterwards."""
+        """Forget the round in progress (inside a transaction); `erase` afterwards."""
         self._db.execute("DELETE FROM journal")
 
-    def erase_blobs(self) -> None:
+    def erase(self) -> None:
         """Erase the masked inputs that no journal entry names any more, and what the write-ahead log holds of them."""
-        with _complaining("erase masked inputs"):
-            self._sweep()
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._sweep()
+        self.scrub()
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 
@@ -191,7 +123,7 @@ class Store:
         """Return the receipts' lines, oldest first."""
         return [row[0] for row in self._db.execute("SELECT line FROM rounds ORDER BY round, attempt")]
 
-    def add_transcript(self, lines: list[str]) -> None:
+    def add_transcript(self, lines: Sequence[str]) -> None:
         """Remember further lines of the audit transcript (inside a transaction)."""
         start = self._db.execute("SELECT COUNT(*) FROM transcript").fetchone()[0]
         self._db.executemany("INSERT INTO transcript VALUES (?, ?)", enumerate(lines, start))
@@ -204,16 +136,3 @@ class Store:
         """Return how many lines there are, and the last; ``None`` before the first."""
         row = self._db.execute("SELECT number, line FROM transcript ORDER BY number DESC LIMIT 1").fetchone()
         return None if row is None else (row[0] + 1, row[1])
-
-    def close(self) -> None:
-        """Close the database."""
-        self._db.close()
-
-
-@contextmanager
-def _complaining(what: str) -> Iterator[None]:
-    """Turn the disk's refusals into one typed error."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise StorageError(f"the coordinator cannot {what}: {error}") from error

@@ -17,12 +17,12 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from protocols import ProtocolError
-from secagg.coordinator.bodies import receive_frame, receive_small
+from secagg.coordinator.bodies import receive_letter, receive_small
 from secagg.coordinator.engine import Engine, LateFrame
 from secagg.coordinator.gate import Gate, Refused
-from secagg.coordinator.live_round import Contradiction
-from secagg.coordinator.store import StorageError
+from secagg.coordinator.live_round import Contradiction, Letter
 from secagg.errors import UsageError
+from secagg.study.durable import StorageError
 from secagg.transport import messages
 from secagg.transport.authentication import SIGNATURE, RequestHead, sign_answer
 from secagg.transport.messages import Cursor
@@ -59,6 +59,7 @@ class Web:
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._polls: dict[int, int] = {}
+        self._waiting: dict[Cursor, list[tuple[Letter, asyncio.Future[bool]]]] = {}
         self._version = 0
         self.stopping = False
         self._told: set[int] = set()
@@ -206,17 +207,33 @@ class Web:
         live = self.engine.live
         if live is None or (live.opening.round, live.opening.attempt) != (round_index, attempt):
             raise Refused(410, f"round {round_index}, attempt {attempt} is not in progress")
-        frame, file = await receive_frame(request, head, self.engine.store.blobs, live.config.params)
-        taken = False
-        try:
-            async with self._turn:
-                accept = self.engine.accept
-                taken = await asyncio.to_thread(accept, head.site, cursor, number, head.sequence, frame, file)
-        finally:
-            if file is not None and not taken:
-                (self.engine.store.blobs / file).unlink(missing_ok=True)
-        self._announce()
+        body, file = await receive_letter(request, head, self.engine.store.files, live.config.params)
+        letter = Letter(head.site, number, head.sequence, body, head.digest, file)
+        await self._journalled(cursor, letter)
         return Response(status_code=204)
+
+    async def _journalled(self, cursor: Cursor, letter: Letter) -> bool:
+        """Wait for a letter's turn; those that came meanwhile are taken with it, and share its write to the disk."""
+        told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(cursor, []).append((letter, told))
+        async with self._turn:
+            if together := self._waiting.pop(cursor, []):
+                await self._take(cursor, together)
+        self._announce()
+        return await told
+
+    async def _take(self, cursor: Cursor, together: list[tuple[Letter, asyncio.Future[bool]]]) -> None:
+        try:
+            outcomes = await asyncio.to_thread(self.engine.accept, cursor, [letter for letter, _ in together])
+        except Exception as error:  # noqa: BLE001  # every request that waits is told
+            outcomes = [error] * len(together)
+        for (_, told), outcome in zip(together, outcomes, strict=True):
+            if told.cancelled():
+                continue
+            if isinstance(outcome, Exception):
+                told.set_exception(outcome)
+            else:
+                told.set_result(outcome)
 
     # -- unsigned requests -----------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import quant
+from quant.noise.sampler import MAX_TABLE_VARIANCE
 from secagg.privacy.calibration import Calibration, Goal, Infeasible, Law, calibrate
 from secagg.privacy.errors import PrivacyInputError
 from secagg.privacy.mechanism import Claim, claim
@@ -19,6 +20,9 @@ MIN_SIGMA = 2.0
 
 MARGIN = 1 + 2.0**-28
 """On the variance: pays for the rounding of costs when a ledger adds them up one by one."""
+
+WASTE = 1.01
+"""The chosen grid's mean squared error is at most so many times that of the finest that fits."""
 
 SIGMAS = 4.0
 """Default range of one site's rotated sum, in deviations of a coordinate if all its patients agreed: 6e-5 saturate."""
@@ -68,11 +72,14 @@ def fit(
     relation: Relation | None = None,
     beta: float = 1e-12,
     removable: bool = True,
+    levels: int | None = None,
 ) -> Fitted | Infeasible:
-    """Find the finest grid, and the noise on it, that keep ``goal`` in fields of ``width`` bits.
+    """Find a grid, and the noise on it, that keep ``goal`` in fields of ``width`` bits with the least error.
 
     Finer grids need less noise (in model units), because rounding adds less to the sensitivity; but their integers are
-    larger. The search is a bisection over the number of levels; what it returns was calibrated and checked exactly.
+    larger, and very large noise is slow to draw. The search is a bisection over the number of levels, for the finest
+    that fits, and if its noise is slow, another for the coarsest that is as good up to `WASTE`; what it returns was
+    calibrated and checked exactly.
 
     Args:
         goal: epsilon, delta, releases, ``least_survivors`` (the round's threshold) and colluders; its sampling, too.
@@ -90,6 +97,7 @@ def fit(
         relation: what neighbours are; the unit's default if None.
         beta: probability, per release, of a coarse rounding beyond its bound (unit patient); goes to delta.
         removable: whether excess noise is removed after drop-outs.
+        levels: most levels of one site's grid; by default as many as the field and the samplers allow.
 
     Returns:
         What ``RoundConfig`` takes, or `Infeasible`, which is false, with the reason.
@@ -101,7 +109,7 @@ def fit(
     wanted = _Wanted(
         goal, clients, dim, clip, Unit(unit), width, patients, range, rotation, Law(law), relation, beta, removable
     )
-    return wanted.best()
+    return wanted.best(quant.grid.MAX_LEVELS - 1 if levels is None else levels)
 
 
 @dataclass(frozen=True)
@@ -128,21 +136,23 @@ class _Wanted:
         if self.unit is Unit.SITE and self.goal.sampling is not None:
             raise PrivacyInputError("sites that all see the schedule are no population: leave the sampling out")
 
-    def best(self) -> Fitted | Infeasible:
+    def best(self, levels: int) -> Fitted | Infeasible:
+        if levels < 3:
+            raise PrivacyInputError(f"a private grid has at least 3 levels, not {levels}")
         most = ((1 << self.width) - 1) // (2 * self.clients)
         if most < 1:
             return Infeasible(reason=f"{self.width} bits cannot add up three levels of {self.clients} sites")
         roughly = self._ratio()
         if isinstance(roughly, Infeasible):
             return roughly
-        low, high = 0, min(most, quant.grid.MAX_LEVELS // 2 - 1)
+        low, high = 0, min(most, (levels - 1) // 2, quant.grid.MAX_LEVELS // 2 - 1)
         while low < high:
             middle = (low + high + 1) // 2
             if self._fits(middle, roughly * self._sensitivity(middle).l2_squared):
                 low = middle
             else:
                 high = middle - 1
-        half = low
+        half = self._coarsest(low, roughly) if low else 0
         while half:
             found = self._at(half)
             if isinstance(found, Fitted | Infeasible):
@@ -152,6 +162,24 @@ class _Wanted:
             reason=f"fields of {self.width} bits do not hold {self.clients} sites and the noise for epsilon "
             f"{self.goal.epsilon:g}; take wider fields, a smaller range or fewer releases"
         )
+
+    def _coarsest(self, finest: int, ratio: float) -> int:
+        """Return the fewest levels with noise beyond one table that are as good as ``finest`` up to `WASTE`."""
+
+        def error(half: int) -> float:
+            return (variance(half) + self.clients / 4) / half**2
+
+        def variance(half: int) -> float:
+            return ratio * self._sensitivity(half).l2_squared
+
+        low, high, most = 1, finest, error(finest) * WASTE
+        while low < high:
+            middle = (low + high) // 2
+            if variance(middle) > MAX_TABLE_VARIANCE and error(middle) <= most:
+                high = middle
+            else:
+                low = middle + 1
+        return low
 
     def _ratio(self) -> float | Infeasible:
         """Variance per squared sensitivity on a very fine grid."""
@@ -219,12 +247,15 @@ class _Wanted:
         return terms.sensitivity()
 
     def _fits(self, half: int, variance: float) -> bool:
-        privacy = self._privacy(half, Fraction(max(variance, MIN_SIGMA**2)))
         try:
-            noise = privacy.reach(self.clients, self._codec(half).facts.encoded_dim)
+            return self._width(half, max(variance, MIN_SIGMA**2)) <= self.width
         except quant.ConfigurationError:  # more noise than samplers draw
             return False
-        return 2 * half * self.clients + 2 * noise < 1 << self.width
+
+    def _width(self, half: int, variance: float) -> int:
+        """Bits of a field that holds the sums of all sites, with noise of so much target variance."""
+        noise = self._privacy(half, Fraction(variance)).reach(self.clients, self._codec(half).facts.encoded_dim)
+        return quant.field_width(2 * half + 1, self.clients, noise=noise)
 
     def _at(self, half: int) -> Fitted | Infeasible | None:
         """Calibrate exactly; None if it does not fit."""
@@ -248,7 +279,7 @@ class _Wanted:
                 return Fitted(
                     privacy=privacy,
                     quantization=self.quantization(half),
-                    width=self.width,
+                    width=self._width(half, share * honest),
                     calibration=kept,
                     step=terms.step,
                 )

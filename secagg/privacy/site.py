@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from protocols import Entropy, Secret
 from protocols.primitives.prg import AesCtrStream
 from quant.noise import Sharing, Skellam, draw
+from quant.noise.laws import MAX_SKELLAM_VARIANCE
 from secagg.privacy.errors import LedgerError
 from secagg.privacy.ledger import Budget, Ledger, Permit
 from secagg.privacy.policy import LocalPrivacyPolicy, PrivacyTerms, Review
@@ -85,7 +86,7 @@ def draw_noise(sharing: Sharing, count: int, entropy: Entropy, seeds: Sequence[S
         quant.InputError: not one seed for each component.
     """
     base = AesCtrStream(entropy.take(32, "noise"))
-    if not seeds and sharing.family is Skellam:
+    if not seeds and sharing.family is Skellam and sharing.share <= MAX_SKELLAM_VARIANCE:
         return draw(Skellam(sharing.share), count, base)  # closed under sums: the same law in one draw
     if not seeds:
         keys = [entropy.take(32, "noise") for _ in sharing.components]

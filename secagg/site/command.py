@@ -153,6 +153,6 @@ def status_command(
 
 
 def _check_installed(verb: str) -> None:
-    missing = [name for name in ("httpx", "safetensors") if find_spec(name) is None]
+    missing = [name for name in ("safetensors",) if find_spec(name) is None]
     if missing:
         raise UsageError(f"secagg {verb} needs {', '.join(missing)}: pip install 'secagg[server]'")

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-import httpx
-
 from secagg.errors import UsageError
+from secagg.site.connection import Connection
 from secagg.study.definition import Study
 from secagg.study.identity import Identity
 from secagg.transport import files, messages
@@ -62,8 +62,8 @@ class Link(Protocol):
         """Fetch the weights with this hash."""
         ...
 
-    def send(self, cursor: Cursor, number: int, frame: bytes) -> None:
-        """Hand over one frame."""
+    def send(self, cursor: Cursor, number: int, letter: bytes) -> None:
+        """Hand over one letter of frames."""
         ...
 
     def progress(self, fraction: float) -> None:
@@ -130,9 +130,9 @@ class SignedLink:
             raise Refusal(502, "the weights that came are not those that were announced")
         return body
 
-    def send(self, cursor: Cursor, number: int, frame: bytes) -> None:
-        """Hand over one frame."""
-        self._ask("POST", f"/v1/frames/{cursor.round}/{cursor.attempt}/{number}", frame)
+    def send(self, cursor: Cursor, number: int, letter: bytes) -> None:
+        """Hand over one letter of frames."""
+        self._ask("POST", f"/v1/frames/{cursor.round}/{cursor.attempt}/{number}", letter)
 
     def progress(self, fraction: float) -> None:
         """Tell how far training is; failures do not matter."""
@@ -186,19 +186,17 @@ class HttpLink(SignedLink):
     ) -> None:
         self._base = study.study.coordinator.rstrip("/")
         super().__init__(study, site, identity, sequence, self._base)
-        timeout = httpx.Timeout(READ_SECONDS, connect=10.0)
-        self._http = httpx.Client(verify=_trust(study, ca_file), timeout=timeout, http2=False)
+        self._connection = Connection(self._base, _trust(study, ca_file), READ_SECONDS, SIGNATURE)
 
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close the connection."""
+        self._connection.close()
 
     def _carry(self, head: RequestHead, headers: dict[str, str], body: bytes) -> Answer:
         try:
-            answer = self._http.request(head.method, self._base + head.target, content=body or None, headers=headers)
-        except httpx.HTTPError as error:
+            return Answer(*self._connection.request(head.method, head.target, body, headers))
+        except (OSError, HTTPException) as error:
             raise Unreachable(_explained(error, self._base)) from None
-        return Answer(answer.status_code, answer.content, answer.headers.get(SIGNATURE, ""))
 
 
 class FolderLink(SignedLink):
@@ -267,15 +265,12 @@ def _trust(study: Study, ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _explained(error: httpx.HTTPError, base: str) -> str:
+def _explained(error: OSError | HTTPException, base: str) -> str:
     """Say what went wrong in a way that tells who must act."""
     text = " ".join(str(error).split()) or type(error).__name__
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(cause, ssl.SSLCertVerificationError):
+    if isinstance(error, ssl.SSLCertVerificationError):
         return (
-            f"the certificate of {base} is not the one that the study names ({cause.verify_message}): this may be a "
+            f"the certificate of {base} is not the one that the study names ({error.verify_message}): this may be a "
             "proxy that inspects TLS (give its authority with --ca-file), a wrong clock here, or another server"
         )
     host = urlsplit(base).hostname

@@ -201,7 +201,7 @@ class Participant:
                 said = signed.receipt
                 self._store.keep_receipt(said.round, said.attempt, msgspec.json.encode(signed))
             self._store.forget_round()
-        self._store.scrub()
+        self._store.erase()
         self._round = None
 
     def _fetch_results(self, finished: Finished) -> None:

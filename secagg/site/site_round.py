@@ -76,7 +76,7 @@ class SiteRound:
 
         Raises:
             protocols.RemoteProtocolError: the policy or the ledger refuses the round; nothing was said.
-            SiteStorageError: the disk refuses; nothing was said.
+            StorageError: the disk refuses; nothing was said.
         """
         taking_part = cls(member, offer, weights.decode(model))
         taking_part._trained = taking_part._train(progress)
@@ -127,7 +127,7 @@ class SiteRound:
 
         Raises:
             protocols.ProtocolError: the coordinator broke a rule; nothing was said and nothing changed on disk.
-            SiteStorageError: the disk refuses; nothing was said.
+            StorageError: the disk refuses; nothing was said.
         """
         if (frame.round, frame.attempt, frame.number) != (self.offer.round, self.offer.attempt, self._have):
             return  # an answer to an older question

@@ -1,28 +1,26 @@
 """What a site remembers: the ledger of everything it said, the round in progress, and what is still to be sent.
 
-One SQLite file (WAL, ``synchronous = FULL``, mode 0600). A masked input and the shares of an answer are in it before
-their first byte leaves, and afterwards they are sent again byte for byte or never. Secrets of a round are erased when
-it closes: keep the file out of backups (an old copy would not know what was said since).
+A masked input and the shares of an answer are on disk before their first byte leaves, and afterwards they are sent
+again byte for byte or never. Secrets of a round are erased when it closes: keep the state out of backups (an old copy
+would not know what was said since).
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from protocols.pairwise.ledger import Participation
-from secagg.errors import UsageError
+from secagg.study.durable import Durable
+from secagg.transport import messages
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE ledger (entry INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
-CREATE TABLE outbox (number INTEGER PRIMARY KEY, data BLOB NOT NULL, sent INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE TABLE outbox (number INTEGER PRIMARY KEY, data BLOB, file TEXT) STRICT;
 CREATE TABLE receipts (round INTEGER NOT NULL, attempt INTEGER NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY (round, attempt)) STRICT;
 """
@@ -31,59 +29,27 @@ RESERVE = 10_000
 """Sequence numbers that are reserved with one write; a restart skips what was reserved and not used."""
 
 
-class SiteStorageError(UsageError):
-    """This site's disk refused; nothing was sent."""
-
-
 class Letter(NamedTuple):
-    """A frame on its way to the coordinator, the ``number``-th of its attempt."""
+    """Frames on their way to the coordinator together, the ``number``-th letter of its attempt."""
 
     number: int
     data: bytes
 
 
-class SiteStore:
+class SiteStore(Durable):
     """The folder of one site's state; also the protocol's ``Ledger``.
 
     Args:
-        folder: made if it is missing.
+        folder: exists.
 
     Raises:
-        SiteStorageError: the disk refuses, or the file is not of this version.
+        StorageError: the disk refuses, or the file is not of this version.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.models = folder / "models"
-        with _complaining("open its state"):
-            self._db = sqlite3.connect(folder / "site.db", check_same_thread=False, isolation_level=None)
-            (folder / "site.db").chmod(0o600)
-            self.models.mkdir(exist_ok=True, mode=0o700)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
-                self._db.execute(f"PRAGMA {pragma}")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-            elif version != SCHEMA_VERSION:
-                raise SiteStorageError(f"{folder} was written by another version of secagg (format {version})")
+        super().__init__(folder, "site.db", _SCHEMA, SCHEMA_VERSION, "outbox", "this site")
         self._next = self._reserved = int(self.fact("sequence") or b"0")
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit everything inside, durably, or nothing.
-
-        Raises:
-            SiteStorageError: the disk refuses.
-        """
-        with _complaining("write its journal"):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        self._acknowledged = -1
 
     # -- ledger ----------------------------------------------------------------------------------------------------
 
@@ -96,16 +62,7 @@ class SiteStore:
         """Add to the ledger; inside a transaction it is durable when that commits, and nothing is sent before."""
         self._db.execute("INSERT INTO ledger (value) VALUES (?)", (msgspec.msgpack.encode(entry),))
 
-    # -- facts and sequence numbers --------------------------------------------------------------------------------
-
-    def fact(self, name: str) -> bytes | None:
-        """Return a fact, or ``None``."""
-        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else row[0]
-
-    def set_fact(self, name: str, value: bytes) -> None:
-        """Remember a fact."""
-        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+    # -- sequence numbers --------------------------------------------------------------------------------------------
 
     def next_sequence(self) -> int:
         """Return a number larger than any before, across restarts."""
@@ -123,34 +80,45 @@ class SiteStore:
     # -- the round in progress -------------------------------------------------------------------------------------
 
     def post(self, frames: Sequence[bytes]) -> None:
-        """Put frames into the outbox (inside a transaction), numbered on from those before."""
+        """Put frames into the outbox (inside a transaction), as one letter or, if they are many bytes, several.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
         count = self._db.execute("SELECT COALESCE(MAX(number) + 1, 0) FROM outbox").fetchone()[0]
-        rows = [(count + place, frame) for place, frame in enumerate(frames)]
-        self._db.executemany("INSERT INTO outbox (number, data) VALUES (?, ?)", rows)
+        for number, parts in enumerate(messages.letters(frames), count):
+            data, file = None, None
+            if sum(map(len, parts)) <= messages.SMALL_LETTER:
+                data = b"".join(parts)
+            else:
+                file = str(number)
+                self.write_file(file, parts)
+            self._db.execute("INSERT INTO outbox VALUES (?, ?, ?)", (number, data, file))
 
     def unsent(self) -> Iterator[Letter]:
-        """Give the frames that were not acknowledged yet, in order, one at a time."""
-        while True:
-            query = "SELECT number, data FROM outbox WHERE sent = 0 ORDER BY number LIMIT 1"
-            row = self._db.execute(query).fetchone()
-            if row is None:
-                return
-            yield Letter(*row)
+        """Give the letters of which this process has no acknowledgement, in order, one at a time.
+
+        What was acknowledged is not written down: after a restart all are sent again, and the coordinator knows them.
+        """
+        query = "SELECT number, data, file FROM outbox WHERE number > ? ORDER BY number LIMIT 1"
+        while (row := self._db.execute(query, (self._acknowledged,)).fetchone()) is not None:
+            number, data, file = row
+            yield Letter(number, self.read_file(file) if data is None else data)
 
     def acknowledged(self, number: int) -> None:
-        """Note that the coordinator has a frame; it stays here until the round closes."""
-        with _complaining("write its journal"):
-            self._db.execute("UPDATE outbox SET sent = 1 WHERE number = ?", (number,))
+        """Note that the coordinator has a letter; it stays here until the round closes."""
+        self._acknowledged = number
 
     def forget_round(self) -> None:
-        """Erase the outbox and the secrets of the round (inside a transaction)."""
+        """Erase the secrets of the round (inside a transaction); `erase` afterwards."""
         self._db.execute("DELETE FROM outbox")
         self._db.execute("DELETE FROM facts WHERE name IN ('round', 'snapshot')")
+        self._acknowledged = -1
 
-    def scrub(self) -> None:
-        """Overwrite what the write-ahead log still holds of erased secrets."""
-        with _complaining("erase the secrets of a round"):
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def erase(self) -> None:
+        """Erase letters that are not in the outbox any more, and what the write-ahead log holds of secrets."""
+        self.sweep(row[0] for row in self._db.execute("SELECT file FROM outbox WHERE file IS NOT NULL"))
+        self.scrub()
 
     def leave_out_round(self) -> None:
         """Leave the round in progress, if there is one: its secrets are erased."""
@@ -175,15 +143,3 @@ class SiteStore:
     def receipts(self) -> list[bytes]:
         """Return all receipts, oldest first."""
         return [row[0] for row in self._db.execute("SELECT value FROM receipts ORDER BY round, attempt")]
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
-
-
-@contextmanager
-def _complaining(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise SiteStorageError(f"this site cannot {what}: {error}") from error

@@ -54,6 +54,7 @@ def round_config(
         protocol=protection.protocol,
         attempt_limit=study.training.attempts,
         counters=COUNTERS,
+        monitor=False,
     )
 
 

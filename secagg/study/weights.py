@@ -80,6 +80,8 @@ def sync_folder(folder: Path) -> None:
 def name(existing: Path, path: Path) -> None:
     """Give the file ``existing`` another name, in place of what had that name; no byte is copied.
 
+    After a power cut the name may be the old one again.
+
     Raises:
         OSError: the disk refuses.
     """
@@ -87,4 +89,3 @@ def name(existing: Path, path: Path) -> None:
     part.unlink(missing_ok=True)
     os.link(existing, part)
     part.replace(path)
-    sync_folder(path.parent)

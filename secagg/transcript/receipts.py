@@ -24,6 +24,9 @@ Signature = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{128})?$")]
 NOTHING = "0" * 64
 """Stands for the receipt before the first, and for a result that the site was not told."""
 
+ENCODED, NOISED = "encoded", "noise"
+"""What only a site can know, and says: that it clipped and quantized as configured; that it added its noise."""
+
 
 class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One site's word on one round.
@@ -40,8 +43,7 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         self_masks: of whom it revealed a share of the self-mask seed.
         mask_keys: of whom it revealed a share of the mask key.
         result: hash of the sum that it was told, or zeros.
-        attests: what only the site can know, as words: ``encoded`` (clipped and quantized as configured), ``noise``
-            (added its share).
+        attests: what only the site can know, as words: `ENCODED`, and `NOISED` in a private round.
         previous: hash of its receipt before this one (``receipt_hash``), or zeros.
         signature: by the site's identity, over all of the above; empty in a round without identities.
     """

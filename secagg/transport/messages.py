@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
@@ -15,6 +16,14 @@ T = TypeVar("T")
 
 MAX_SMALL_BODY = 1 << 16
 """Largest body of a request that carries no frame of the protocol."""
+
+SMALL_LETTER = 1 << 16
+"""Letters up to this size stand in the journals themselves; larger ones in files."""
+
+LETTER_BYTES = 8 << 20
+"""Frames travel together, as one letter, up to this size; a larger frame travels alone."""
+
+LENGTH_BYTES = 4
 
 Round = Annotated[int, Meta(ge=0, lt=1 << 32)]
 
@@ -123,6 +132,38 @@ class Progress(Shape, frozen=True):
 
 
 _INSTRUCTIONS: msgspec.msgpack.Decoder[Instruction] = msgspec.msgpack.Decoder(Instruction)
+
+
+def letters(frames: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Give the parts of the letters that carry ``frames``, in order: before each frame, its length (big-endian)."""
+    parts: list[bytes] = []
+    size = 0
+    for frame in frames:
+        if parts and size + LENGTH_BYTES + len(frame) > LETTER_BYTES:
+            yield parts
+            parts, size = [], 0
+        parts += [len(frame).to_bytes(LENGTH_BYTES, "big"), frame]
+        size += LENGTH_BYTES + len(frame)
+    if parts:
+        yield parts
+
+
+def frames(letter: bytes) -> list[bytes]:
+    """Read the frames of a letter.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found, place = [], 0
+    while place < len(letter):
+        start = place + LENGTH_BYTES
+        place = start + int.from_bytes(letter[place:start], "big")
+        if start > len(letter) or place > len(letter) or place == start:
+            raise UsageError("not a letter: a length does not fit")
+        found.append(letter[start:place])
+    if not found:
+        raise UsageError("not a letter: it is empty")
+    return found
 
 
 def encode(shape: Shape) -> bytes:

@@ -89,15 +89,17 @@ ROOMS = {
     # The two ends of a wire meet on the wire only: in what these two rooms say of it.
     "secagg.transport": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),
     "secagg.coordinator": Room(PRODUCT | SERVER, never=ADAPTERS | {"secagg.site"}),
-    "secagg.site": Room(PRODUCT | {"httpx"}, never=ADAPTERS | {"secagg.coordinator"}),
+    "secagg.site": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator"}),
     # An auditor does not trust the code it audits: of secagg it sees the form of records only, of protocols the
-    # primitives, the parameters and the arithmetic of graphs. It computes the rest itself.
+    # primitives, the parameters and the arithmetic of graphs, of privacy the accountant and nothing that a site decides
+    # with. It computes the rest itself.
     "secagg.audit": Room(
         NUMERIC
         | {"msgspec", "protocols.primitives", "protocols.suites"}
         | {"protocols.pairwise.params", "protocols.pairwise.finder"}
         | {"rich", "typer", "secagg.audit", "secagg.errors", "secagg.theme"}
         | {"secagg.transcript.records", "secagg.transcript.receipts"}
+        | {f"secagg.privacy.{name}" for name in ("calibration", "errors", "mechanism", "sensitivity", "shared")}
     ),
     "secagg.integrations": Room(PRODUCT),
     **{f"secagg.integrations.{name}": _adapter(name, *FRAMEWORKS[name]) for name in FRAMEWORKS},

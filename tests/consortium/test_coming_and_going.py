@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
-from secagg.coordinator.engine import Engine
-from secagg.coordinator.live_round import Contradiction
+from secagg.coordinator.engine import Engine, LateFrame
+from secagg.coordinator.live_round import Contradiction, Letter
 from secagg.coordinator.lock import StateLock
-from secagg.coordinator.store import StorageError, Store
+from secagg.coordinator.store import Store
 from secagg.errors import UsageError
 from secagg.site.participant import Participant
 from secagg.study import folder
+from secagg.study.durable import StorageError
 from secagg.study.receipt import Receipt, SignedReceipt
+from secagg.transport.messages import Cursor
 from tests.consortium.test_study_over_tls import after
 from tests.support.consortium import MODEL, DirectLink, Lab, known_update
 
@@ -202,7 +206,7 @@ def test_a_site_restored_from_an_old_backup(play: Play, tmp_path) -> None:
         source.backup(copy)
     shutil.copytree(state / "models", backup / "models")
     play.steps(1, 5)
-    first = [frame for *_, frame in play.link(5).sent]
+    first = [letter for *_, letter in play.link(5).sent]
     del play.sites[5]
     shutil.rmtree(state)
     shutil.copytree(backup, state)
@@ -235,10 +239,15 @@ def test_nothing_else_is_taken_under_a_number(play: Play) -> None:
     play.steps(1)
     play.steps(1, 1)
     assert play.engine.live is not None
-    live, (_, _, number, frame) = play.engine.live, play.link(1).sent[0]
-    assert live.accept(1, number, 10**9, frame, None) is False
-    with pytest.raises(Contradiction, match="never say it twice"):
-        live.accept(1, number, 10**9, frame + b"x", None)
+    round_index, attempt, number, body = play.link(1).sent[0]
+    cursor = Cursor(round_index, attempt)
+    letter = Letter(1, number, 10**9, body, hashlib.sha256(body).digest())
+    assert play.engine.accept(cursor, [letter]) == [False]
+    (told,) = play.engine.accept(cursor, [replace(letter, body=body + b"x", digest=bytes(32))])
+    assert isinstance(told, Contradiction)
+    assert "never say it twice" in str(told)
+    (told,) = play.engine.accept(Cursor(round_index + 1), [letter])
+    assert isinstance(told, LateFrame)
 
 
 def fill(store: Store) -> None:
@@ -289,8 +298,8 @@ def test_a_damaged_journal_is_refused(play: Play) -> None:
     play.join(1, 2, 3, 4, 5)
     play.steps(3)
     assert play.engine.live is not None
-    play.engine.store._db.execute("UPDATE journal SET data = x'00' WHERE kind = 'frame' AND site = 2")
-    with pytest.raises(UsageError, match="frame 0 of site 2 is damaged"):
+    play.engine.store._db.execute("UPDATE journal SET data = x'00' WHERE kind = 'letter' AND site = 2")
+    with pytest.raises(UsageError, match="letter 0 of site 2 is damaged"):
         play.restart()
 
 
@@ -311,7 +320,7 @@ def test_a_state_of_another_version(tmp_path) -> None:
 def test_masked_inputs_are_erased_when_the_round_closes(play: Play) -> None:
     play.join(1, 2, 3, 4, 5)
     play.until(1)
-    masked = [frame for _, _, _, frame in play.link(1).sent]
+    masked = [letter for *_, letter in play.link(1).sent]
     held = b"".join(path.read_bytes() for path in play.lab.state.rglob("*") if path.is_file())
-    assert not any(frame[-64:] in held for frame in masked)
+    assert not any(letter[-64:] in held for letter in masked)
     assert [entry.kind for entry in play.engine.store.journal()] in ([], ["begin"])

@@ -17,6 +17,7 @@ from secagg.coordinator.store import Entry, Store
 from secagg.site.store import SiteStore
 from secagg.study import receipt, rounds, weights
 from secagg.transcript import records
+from secagg.transport import messages
 from secagg.transport.messages import Finished
 from tests.support.consortium import MODEL, Lab, known_update
 
@@ -104,18 +105,19 @@ def test_three_sites_finish_a_study(make_lab) -> None:
     assert [(said.round, said.outcome, said.included) for said in told] == [
         (number, "opened", (1, 2, 3)) for number in range(3)
     ]
-    assert list(web.engine.store.blobs.iterdir()) == []
+    assert list(web.engine.store.files.iterdir()) == []
 
 
 def test_large_frames_are_files_until_the_round_closes(make_lab, monkeypatch) -> None:
     lab = make_lab(sites=3, changes={"rounds = 10": "rounds = 2"})
-    monkeypatch.setattr(bodies, "SMALL_FRAME", 256)
+    monkeypatch.setattr(bodies, "SMALL_LETTER", 256)
+    monkeypatch.setattr(messages, "SMALL_LETTER", 256)
     named: set[str] = set()
     note = Store.note
 
     def noting(store: Store, entry: Entry) -> int:
         if entry.file is not None:
-            assert (store.blobs / entry.file).stat().st_size > 256
+            assert (store.files / entry.file).stat().st_size > 256
             named.add(entry.file)
         return note(store, entry)
 
@@ -123,7 +125,7 @@ def test_large_frames_are_files_until_the_round_closes(make_lab, monkeypatch) ->
     with lab.coordinator(until_finished=True) as web:
         join_all(lab, lab.sites)
     assert len(named) >= 2 * 3
-    assert list(web.engine.store.blobs.iterdir()) == []
+    assert list(web.engine.store.files.iterdir()) == []
     check_study(lab, 3)
 
 

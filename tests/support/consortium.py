@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import re
 import signal
@@ -23,15 +24,16 @@ import numpy as np
 from protocols import ProtocolError, SystemEntropy
 from secagg.coordinator.engine import Engine, LateFrame
 from secagg.coordinator.gate import Gate
-from secagg.coordinator.live_round import Contradiction
+from secagg.coordinator.live_round import Contradiction, Letter
 from secagg.coordinator.server import make_server
-from secagg.coordinator.store import StorageError, Store
+from secagg.coordinator.store import Store
 from secagg.coordinator.web import Web
 from secagg.site.link import HttpLink, Refusal
 from secagg.site.participant import Participant
 from secagg.site.site_round import Member
 from secagg.site.store import SiteStore
 from secagg.study import approval, definition, folder, identity, weights
+from secagg.study.durable import StorageError
 from secagg.study.policy import SitePolicy
 from secagg.study.task import Context, Task
 from secagg.transport import messages
@@ -264,10 +266,13 @@ class DirectLink:
     def model(self, model: bytes) -> bytes:
         return self.engine.model_path(model).read_bytes()
 
-    def send(self, cursor: messages.Cursor, number: int, frame: bytes) -> None:
-        self.sent.append((cursor.round, cursor.attempt, number, frame))
+    def send(self, cursor: messages.Cursor, number: int, letter: bytes) -> None:
+        self.sent.append((cursor.round, cursor.attempt, number, letter))
+        digest = hashlib.sha256(letter).digest()
         try:
-            self.engine.accept(self._site, cursor, number, self._sequence(), frame, None)
+            (told,) = self.engine.accept(cursor, [Letter(self._site, number, self._sequence(), letter, digest)])
+            if isinstance(told, Exception):
+                raise told
         except LateFrame as error:
             raise Refusal(410, str(error)) from None
         except Contradiction as error:
