@@ -6,6 +6,7 @@ import json as jsonlib
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from secagg.bench import (
     consortium,
     distortion_tables,
     encode,
+    engines,
     masking,
     mechanism,
     memory,
@@ -36,6 +38,7 @@ BENCHES: dict[str, Callable[[Effort], list[Row]]] = {
     "scaling": scaling.bench,
     "memory": memory.bench,
     "peers": peers.bench,
+    "engines": engines.bench,
     "noise": noise.bench,
     "mechanism": mechanism.bench,
     "consortium": consortium.bench,
@@ -48,6 +51,9 @@ TABLES: dict[str, Callable[[Console, list[Row]], None]] = {"quant": distortion_t
 def bench_command(
     name: Annotated[str, typer.Argument(help=f"What to measure: {', '.join(BENCHES)}.")],
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes: the shape, not the figures.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the figures (JSON), and a picture where there is one (peers).")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Measure on this machine, as ratios to its own limits and to peers where they are installed.
@@ -59,11 +65,23 @@ def bench_command(
     with theme.progress(shown=not json and sys.stderr.isatty()) as progress:
         task = progress.add_task(name, total=None)
         rows = BENCHES[name](Effort(quick, lambda what: progress.update(task, description=what, advance=1)))
+    report = {"bench": name, "machine": machine(), "commit": commit(), "rows": rows}
+    if out is not None:
+        _keep(out, report)
     if json:
-        report = {"bench": name, "machine": machine(), "commit": commit(), "rows": rows}
         sys.stdout.write(jsonlib.dumps(report) + "\n")
     else:
         _show(name, rows)
+
+
+def _keep(folder: Path, report: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    name = report["bench"]
+    (folder / f"{name}.json").write_text(jsonlib.dumps(report, indent=1) + "\n")
+    if name == "peers":
+        from secagg.bench.peers import figure
+
+        (folder / f"{name}.png").write_bytes(figure.draw(report["rows"]))
 
 
 def _show(name: str, rows: list[Row]) -> None:

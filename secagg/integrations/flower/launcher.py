@@ -204,6 +204,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=3600.0, help="most time that an app may take")
     given = parser.parse_args(words)
     logging.basicConfig(level=logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     policy = SitePolicy.read(given.policy)
     Launcher(given.runtime, given.secret.read_bytes(), policy, shlex.split(given.sandbox), given.seconds).serve()
 

@@ -82,7 +82,6 @@ class SuperLink:
         secret.write_bytes(SystemEntropy().take(32, "runtime"))
         policy.write_text("min_clients = 3\n")
         self.start(*node, "--isolation=process", f"--superexec-auth-secret-file={secret}")
-        _await_port(port, 60.0)
         program = "secagg.integrations.flower.launcher"
         self.start(
             sys.executable, "-m", program, f"--runtime=127.0.0.1:{port}", f"--secret={secret}", f"--policy={policy}"
