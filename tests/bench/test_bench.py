@@ -30,6 +30,7 @@ def test_every_bench_has_its_keys_listed() -> None:
     assert set(KEYS) == set(BENCHES)
 
 
+<<<<<<< HEAD
 @pytest.fixture(autouse=True)
 def _no_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines are run by ``-m stacks``; here their interpreters lack them, whatever is installed."""
@@ -40,15 +41,16 @@ def _no_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", BENCHES)
 def test_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", name, "--quick", "--json"]) == 0
+=======
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """One bench alone; ``test_all`` sees the rows of all of them."""
+    assert main(["bench", "encode", "--quick", "--json"]) == 0
+>>>>>>> cc7fde2cc1079016f266bb5a222017a544564591
     out, err = capsys.readouterr()
     assert err == ""
     report = json.loads(out)
     assert report.keys() == {"bench", "machine", "commit", "rows"}
-    assert report["bench"] == name
-    assert report["machine"]["cores"] >= 1
-    assert report["rows"]
-    for row in report["rows"]:
-        assert row.keys() >= KEYS[name]
+    assert report["bench"] == "encode"
 
 
 def test_a_peer_that_is_missing_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
