@@ -40,29 +40,28 @@ BENCHES: dict[str, Bench] = {
     "scaling": scaling.bench,
     "memory": memory.bench,
     "peers": peers.bench,
-    "engines": engines.bench,
     "noise": noise.bench,
     "mechanism": mechanism.bench,
     "consortium": consortium.bench,
 }
 ALL = "all"
 
+ALONE: dict[str, Bench] = {"engines": engines.bench}
+"""Not a part of ``all``: it takes half an hour, and engines that are seldom all installed."""
+
 TABLES: dict[str, Callable[[Console, list[Row]], None]] = {"quant": distortion_tables.show}
 """How the rows of a bench are printed, where one row per line would not be read."""
 
 
 def bench_command(
-    name: Annotated[str, typer.Argument(help=f"What to measure: {', '.join(BENCHES)}, or {ALL}.")],
+    name: Annotated[str, typer.Argument(help=f"What to measure: {', '.join(BENCHES | ALONE)}, or {ALL}.")],
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes: the shape, not the figures.")] = False,
     out: Annotated[
-<<<<<<< HEAD
-        Path | None, typer.Option(help="Folder for the figures (JSON), and a picture where there is one (peers).")
-=======
-        Path | None, typer.Option(help=f"With {ALL}: folder for report.html and bench.json.  Default: {FOLDER}.")
+        Path | None,
+        typer.Option(help=f"Folder for the figures and pictures; with {ALL}, for report.html too.  Default: {FOLDER}."),
     ] = None,
     compare: Annotated[
         str | None, typer.Option(help=f"With {ALL}: an earlier bench.json, or reference for the one that is built in.")
->>>>>>> cc7fde2cc1079016f266bb5a222017a544564591
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -73,13 +72,14 @@ def bench_command(
     if name == ALL:
         all_command(BENCHES, quick=quick, json=json, out=out, against=compare)
         return
-    if name not in BENCHES:
-        raise UsageError(f"unknown bench {name!r}; known are {', '.join(BENCHES)}, {ALL}")
-    if out is not None or compare is not None:
-        raise UsageError(f"--out and --compare go with secagg bench {ALL}; with {name}, --json prints the figures")
+    measure = (BENCHES | ALONE).get(name)
+    if measure is None:
+        raise UsageError(f"unknown bench {name!r}; known are {', '.join(BENCHES | ALONE)}, {ALL}")
+    if compare is not None:
+        raise UsageError(f"--compare goes with secagg bench {ALL}; with {name}, --json prints the figures")
     with theme.progress(shown=not json and sys.stderr.isatty()) as progress:
         task = progress.add_task(name, total=None)
-        rows = BENCHES[name](Effort(quick, lambda what: progress.update(task, description=what, advance=1)))
+        rows = measure(Effort(quick, lambda what: progress.update(task, description=what, advance=1)))
     report = {"bench": name, "machine": machine(), "commit": commit(), "rows": rows}
     if out is not None:
         _keep(out, report)
