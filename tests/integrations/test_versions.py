@@ -29,9 +29,7 @@ def test_what_the_constraints_pin_was_run(framework: str) -> None:
 
 
 @pytest.mark.stacks
-@pytest.mark.parametrize(
-    ("stack", "framework"), [("flower", "Flower"), ("flower", "Ray"), ("nvflare", "NVIDIA FLARE")]
-)
+@pytest.mark.parametrize(("stack", "framework"), [("flower", "Flower"), ("flower", "Ray"), ("nvflare", "NVIDIA FLARE")])
 def test_what_is_run_is_listed(stack: str, framework: str) -> None:
     python = os.environ.get(f"SECAGG_{stack.upper()}_PYTHON", sys.executable)
     program = f"import importlib.metadata as m; print(m.version({DISTRIBUTIONS[framework]!r}))"
