@@ -145,7 +145,7 @@ class Watch:
     ) -> None:
         """Take the model after a round.
 
-        A sum is exact if its mean is off by less than half a unit of the sum; a peer's, by less than a step of its grid.
+        A sum is exact if its mean is off by less than half a unit of the sum; a peer's, by less than a step of its own.
         """
         seconds = time.perf_counter() - self._since
         turn, places = len(self.rows), len(self.trial.present(len(self.rows)))
