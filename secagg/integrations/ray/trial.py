@@ -7,6 +7,7 @@ The last line of the output is a report in JSON.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 
@@ -23,7 +24,7 @@ from secagg.simulate.run import MODEL_HASH, Simulation, Synthetic, shards_to_jso
 if __name__ == "__main__":
     given = arguments(sys.argv[1:], clients=60, dim=10_000, shards=6, dropped=6, workers=2)
     simulation = Simulation(clients=given["clients"], dim=given["dim"], dropout=float(given["dropped"]))
-    ray.init(num_cpus=given["workers"], include_dashboard=False, logging_level="ERROR")
+    ray.init(num_cpus=given["workers"], include_dashboard=False, logging_level=logging.ERROR)
     started = time.perf_counter()
     opened = simulate_shards(simulation, given["shards"], ray_map)
     report = {"engine": "Ray", "versions": f"ray {ray.__version__}"}
