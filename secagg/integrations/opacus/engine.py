@@ -209,8 +209,8 @@ class DistributedPrivacyEngine:
             exchange=self._exchange,
             fingerprint=lambda: fingerprint(trained),
         )
-        if isinstance(self.accountant, DistributedAccountant) and self.config.privacy is not None:
-            self.accountant.failure = self.config.privacy.beta
+        if isinstance(self.accountant, DistributedAccountant) and self.config.privacy_terms is not None:
+            self.accountant.failure = self.config.privacy_terms.sensitivity().failure
         private.attach_step_hook(self.accountant.get_optimizer_hook_fn(sample_rate=rate))
         return wrapped, private, loader
 
