@@ -303,7 +303,7 @@ def test_layers_that_mix_rows_are_refused_by_opacus():
         ({"epochs": 0}, "epoch"),
         ({"patient_reduction": "max"}, "patient_reduction"),
         ({"patients": ["a"]}, "as many patients"),
-        ({"target_delta": 1e-14}, "cannot be private"),
+        ({"target_epsilon": 1e-9}, "cannot be private"),
     ],
 )
 def test_refusals(settings, word):
