@@ -131,11 +131,16 @@ class Layout:
         wide = any(leaf.dtype == "float64" for leaf in self.leaves)
         return np.dtype(np.float64) if wide else np.dtype(np.float32)
 
-    def flatten(self, update: Update) -> FloatVector:
+    def flatten(self, update: Update, *, refuse: bool = True) -> FloatVector:
         """Copy the averaged leaves into one new vector of shape (dim,) and type ``dtype``; excluded ones are ignored.
 
         Other float types than the layout's are converted. Exact unless a float64 leaf meets a float32 layout, which
         rounds to nearest. Byte order and strides do not matter. Never warns.
+
+        Args:
+            update: of this layout.
+            refuse: whether values can be refused. If not, NaN and infinity stay, and so does what is beyond float32 in
+                a float32 layout, as infinity: for callers whose errors must not depend on data.
 
         Raises:
             InputError: other names or shapes than the layout (naming the first), a leaf that is not of a float type,
@@ -145,8 +150,9 @@ class Layout:
         vector = np.empty(self.dim, self.dtype)
         for leaf, run in self._runs():
             values = to_numpy(found[leaf.name], leaf.name)
-            check_range(values, self.dtype.name, leaf.name)
-            with np.errstate(under="ignore"):
+            if refuse:
+                check_range(values, self.dtype.name, leaf.name)
+            with np.errstate(under="ignore", over="ignore"):
                 vector[run].reshape(leaf.shape)[...] = values
         return vector
 

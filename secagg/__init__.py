@@ -1,7 +1,8 @@
 """Secure aggregation for federated learning: the server sees only the sum.
 
 ``aggregate`` adds up updates in one call, in process, through the real protocol. ``ClientSession`` and
-``ServerSession`` are the same engine in two halves, for your own transport. The command line is ``secagg --help``.
+``ServerSession`` are the same engine in two halves, for your own transport. ``analytics`` counts before any training.
+The command line is ``secagg --help``.
 """
 
 from pathlib import Path
@@ -18,7 +19,8 @@ for _package in (protocols, quant):
             "install secagg in an environment of its own, or remove the other package"
         )
 
-from secagg.adaptive import RoundPlanner  # noqa: E402  # only once the packages are known to be ours
+from secagg import analytics  # noqa: E402  # only once the packages are known to be ours
+from secagg.adaptive import RoundPlanner  # noqa: E402
 from secagg.aggregate import Aggregate, aggregate  # noqa: E402
 from secagg.broadcast import Downlink  # noqa: E402
 from secagg.config import RoundConfig  # noqa: E402
@@ -43,4 +45,5 @@ __all__ = [
     "UsageError",
     "View",
     "aggregate",
+    "analytics",
 ]

@@ -100,9 +100,10 @@ def encode_noised(
         grid = config.privacy.grid(config.codec)
         drawn += grid.release(grid.total(given), coins, public)
     else:
-        whole = _finite(config.layout.flatten(given))
+        whole = _finite(config.layout.flatten(given, refuse=False))
         if residual is not None:
-            whole = residual.add_to(whole)
+            with np.errstate(over="ignore"):
+                whole = _finite(residual.add_to(whole))
         integers = config.codec.encode(whole, coins, public=public, client=client)
         if residual is not None:
             sent = config.codec.decode(integers, 1, public=public, clients=() if client is None else (client,))

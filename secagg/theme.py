@@ -9,7 +9,15 @@ import sys
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 BLUE = "#0072B2"
@@ -48,6 +56,34 @@ PLOTS: dict[Any, Any] = {
 }
 """Settings of matplotlib for every plot: ``plt.rcParams.update(theme.PLOTS)`` in a notebook."""
 
+PAGE_STYLE = """\
+  body { font: 16px/1.5 Helvetica, Arial, "Liberation Sans", sans-serif; color: #222; background: #fff;
+         max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+  h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
+  h2 { font-size: 1.2rem; margin: 2.2rem 0 .3rem; }
+  p { margin: .3rem 0 .8rem; }
+  .quiet { color: #555; font-size: .9rem; }
+  .tiles { display: grid; grid-template-columns: repeat(4, 1fr); gap: .8rem; margin: 1.3rem 0; }
+  .tile { border-top: 3px solid BLUE; padding-top: .4rem; }
+  .tile b { display: block; font-size: 1.5rem; line-height: 1.2; }
+  .tile span { color: #555; font-size: .85rem; line-height: 1.3; display: block; }
+  svg { width: 100%; height: auto; display: block; }
+  table { border-collapse: collapse; width: 100%; font-size: .85rem; font-variant-numeric: tabular-nums; }
+  th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid #ddd; vertical-align: top; }
+  th { border-bottom: 2px solid #666; vertical-align: bottom; }
+  td.text, th.text, table.text td, table.text th { text-align: left; }
+  td.end { white-space: nowrap; font-weight: bold; }
+  dt { font-weight: bold; margin-top: .7rem; }
+  dd { margin: 0; }
+  thead { display: table-header-group; }
+  section, tr { break-inside: avoid; }
+  section.long { break-inside: auto; }
+  .scroll { overflow-x: auto; }
+  @media (max-width: 34rem) { .tiles { grid-template-columns: repeat(2, 1fr); } }
+  @media print { body { margin: 0; max-width: none; font-size: 11pt; } }
+""".replace("BLUE", BLUE)
+"""Style sheet of every page that is written as one file: it prints, and needs nothing from elsewhere."""
+
 PIPE_WIDTH = 120
 """Columns of output that goes into a pipe or a file, where no terminal says how wide it is."""
 
@@ -69,6 +105,21 @@ def progress(*, shown: bool) -> Progress:
         BarColumn(complete_style=BLUE, finished_style=GREEN),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        console=notes(),
+        transient=True,
+        disable=not shown,
+    )
+
+
+def share_done(*, shown: bool) -> Progress:
+    """Return a progress bar on standard error for one task of total 1.0, with the share done and the time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(complete_style=BLUE, finished_style=GREEN),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
         console=notes(),
         transient=True,
         disable=not shown,

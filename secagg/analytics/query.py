@@ -29,19 +29,13 @@ from secagg.analytics.records import Columns, Records, named
 from secagg.config import RoundConfig
 from secagg.errors import UsageError
 from secagg.opened import Opened
-from secagg.privacy import Fitted, Goal, Infeasible, PatientUpdates, calibrate, claim, fit, of_patient
+from secagg.privacy import Fitted, Goal, Infeasible, PatientUpdates, claim, fit
+from secagg.privacy.width import width_for
 
 BASE = (1 << 16) - 1
 """Base of the digits; the largest odd number of levels that 16 bits hold."""
 
 DIGIT = BASE // 2
-
-FINE = 1 << 20
-STEPS_PER_SIGMA = 1024
-"""Grid steps in a standard deviation of the noise. Finer ones make its tables slow, coarser ones rounding dear."""
-
-MOST_WIDTH = 56
-"""Widest field that `fit` takes."""
 
 LEAF = "answers"
 """Name of the only leaf of the update."""
@@ -145,27 +139,24 @@ class Query:
         )
 
     def _fit(self, goal: Goal, clients: int) -> Fitted:
-        """Choose grid, field width and noise: the grid so fine that its rounding adds 1 or 2 % to the noise."""
-        needed = calibrate(goal, of_patient(FINE**2, self.dim), max_variance=2.0**70)
-        if isinstance(needed, Infeasible):
-            raise UsageError(f"this query cannot be answered privately: {needed.reason}")
-        step = needed.sigma / FINE / STEPS_PER_SIGMA
-        span = clients * (2 * self.max_patients / step + 64 * STEPS_PER_SIGMA)
-        width = min(math.ceil(math.log2(span)) + 1, MOST_WIDTH)
-        found = fit(
-            goal,
-            clients=clients,
-            dim=self.dim,
-            clip=1.0,
-            width=width,
-            patients=self.max_patients,
-            range=self.max_patients + STEPS_PER_SIGMA * step,
-            rotation=False,
-            removable=False,
-        )
-        if isinstance(found, Infeasible):
-            raise UsageError(f"this query cannot be answered privately: {found.reason}")
-        return found
+        """Choose grid, field width and noise."""
+        patients = self.max_patients
+        width = width_for(goal, clients=clients, dim=self.dim, patients=patients)
+        if not isinstance(width, Infeasible):
+            found = fit(
+                goal,
+                clients=clients,
+                dim=self.dim,
+                clip=1.0,
+                width=width,
+                patients=patients,
+                rotation=False,
+                removable=False,
+            )
+            if isinstance(found, Fitted):
+                return found
+            width = found
+        raise UsageError(f"this query cannot be answered privately: {width.reason}")
 
     # --- what a site does -------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import json as jsonlib
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,10 +26,12 @@ from secagg.bench import (
     scaling,
     shamir,
 )
+from secagg.bench.all_command import FOLDER, all_command
 from secagg.bench.measure import Effort, Row, commit, machine
+from secagg.bench.whole import Bench
 from secagg.errors import UsageError
 
-BENCHES: dict[str, Callable[[Effort], list[Row]]] = {
+BENCHES: dict[str, Bench] = {
     "masking": masking.bench,
     "quant": quantization.bench,
     "encode": encode.bench,
@@ -40,22 +43,34 @@ BENCHES: dict[str, Callable[[Effort], list[Row]]] = {
     "mechanism": mechanism.bench,
     "consortium": consortium.bench,
 }
+ALL = "all"
 
 TABLES: dict[str, Callable[[Console, list[Row]], None]] = {"quant": distortion_tables.show}
 """How the rows of a bench are printed, where one row per line would not be read."""
 
 
 def bench_command(
-    name: Annotated[str, typer.Argument(help=f"What to measure: {', '.join(BENCHES)}.")],
+    name: Annotated[str, typer.Argument(help=f"What to measure: {', '.join(BENCHES)}, or {ALL}.")],
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes: the shape, not the figures.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help=f"With {ALL}: folder for report.html and bench.json.  Default: {FOLDER}.")
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option(help=f"With {ALL}: an earlier bench.json, or reference for the one that is built in.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Measure on this machine, as ratios to its own limits and to peers where they are installed.
 
-    Example: secagg bench masking --json
+    Example: secagg bench all --out report --compare reference
     """
+    if name == ALL:
+        all_command(BENCHES, quick=quick, json=json, out=out, against=compare)
+        return
     if name not in BENCHES:
-        raise UsageError(f"unknown bench {name!r}; known are {', '.join(BENCHES)}")
+        raise UsageError(f"unknown bench {name!r}; known are {', '.join(BENCHES)}, {ALL}")
+    if out is not None or compare is not None:
+        raise UsageError(f"--out and --compare go with secagg bench {ALL}; with {name}, --json prints the figures")
     with theme.progress(shown=not json and sys.stderr.isatty()) as progress:
         task = progress.add_task(name, total=None)
         rows = BENCHES[name](Effort(quick, lambda what: progress.update(task, description=what, advance=1)))

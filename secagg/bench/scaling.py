@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 import time
 
 from protocols import Secret, SystemEntropy
@@ -12,11 +13,19 @@ from protocols.suites import CLASSICAL
 from secagg.bench.measure import Effort, Row
 from secagg.simulate.run import Simulation, simulate
 
+LONG = 1_000_000
+"""Rounds of updates as long as this are timed once."""
+
 
 def bench(effort: Effort) -> list[Row]:
-    """Rows of uplink (``bytes, limit_bytes, ratio``) and of growth (``seconds, masks, ns_per_byte``)."""
+    """Rows of uplink (``bytes, limit_bytes, ratio``), of growth with clients and of growth with length.
+
+    With clients: ``clients, seconds, masks, ns_per_byte``; with length: ``dim, client_seconds, server_seconds``.
+    """
     sizes = (100, 1000) if effort.quick else (100, 300, 1000, 3000, 10_000)
-    return [_uplink(effort), *(_growth(clients, effort) for clients in sizes)]
+    lengths = (1000, 10_000) if effort.quick else (1000, 10_000, 100_000, 1_000_000, 10_000_000)
+    growth = [*(_growth(clients, effort) for clients in sizes), *(_longer(dim, effort) for dim in lengths)]
+    return [_uplink(effort), *growth]
 
 
 def _uplink(effort: Effort) -> Row:
@@ -30,6 +39,19 @@ def _uplink(effort: Effort) -> Row:
         "bytes": sent,
         "limit_bytes": bare,
         "ratio": sent / bare,
+    }
+
+
+def _longer(dim: int, effort: Effort) -> Row:
+    """Time whole rounds of 20 clients over the complete graph, one of whom vanishes: median client, and server."""
+    effort.tick(f"a round of 20 clients, dim {dim:,}")
+    simulation = Simulation(clients=20, dim=dim, bits=8, dropout=0.05)
+    records = [simulate(simulation).record for _ in range(effort.repeats(3 if dim < LONG else 1))]
+    return {
+        "case": f"round, secagg, 20 clients, dim {dim:,}",
+        "dim": dim,
+        "client_seconds": statistics.median(sum(one.median_client_seconds().values()) for one in records),
+        "server_seconds": statistics.median(sum(one.server_seconds.values()) for one in records),
     }
 
 
@@ -64,6 +86,7 @@ def _growth(clients: int, effort: Effort) -> Row:
     size = 8 * spec.length * len(terms)
     return {
         "case": f"server, secagg+, {clients:,} clients, k={degree}, t={t}",
+        "clients": clients,
         "seconds": total,
         "reconstruct_seconds": put_together,
         "masks": len(terms),

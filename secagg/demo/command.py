@@ -12,6 +12,8 @@ from secagg import theme
 from secagg.demo.config import DemoConfig
 from secagg.demo.datasets import DATASET_NAMES
 from secagg.demo.output import check_writable, staged, write_whole
+from secagg.demo.private.command import check_options, configured, private_command
+from secagg.demo.private.setting import PrivateConfig
 from secagg.demo.result import DemoResult, to_json
 from secagg.demo.scenarios import SCENARIOS
 from secagg.demo.schemes import SCHEMES
@@ -21,7 +23,9 @@ from secagg.transcript.chain import Transcript
 
 DEFAULT_FOLDER = Path("secagg-demo")
 DEFAULTS = DemoConfig()
+PRIVATE = PrivateConfig()
 QUANTIZATION = "Quantization"
+PRIVACY = "Privacy"
 SWEEP = "Sweep"
 DEFAULT_REPEATS = 3
 QUICK_ROUNDS = 8
@@ -32,9 +36,16 @@ def demo_command(
     dataset: Annotated[str, typer.Option(help=f"Data set: {' or '.join(DATASET_NAMES)}.")] = DEFAULTS.dataset,
     sites: Annotated[int, typer.Option(help="Hospitals in the consortium, 3 or more.")] = DEFAULTS.sites,
     rounds: Annotated[
-        int | None, typer.Option(help=f"Rounds of federated averaging.  Default: {DEFAULTS.rounds}.")
+        int | None,
+        typer.Option(help=f"Rounds of training.  Default: {DEFAULTS.rounds}; {PRIVATE.rounds} with --epsilon."),
     ] = None,
-    bits: Annotated[int, typer.Option(help="Bits of one coordinate on the grid, 1 to 24.")] = DEFAULTS.bits,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            help="Bits of one coordinate on the grid, 1 to 24.  "
+            f"Default: {DEFAULTS.bits}; {PRIVATE.bits} with --epsilon."
+        ),
+    ] = None,
     range_: Annotated[
         float | None,
         typer.Option(
@@ -52,6 +63,19 @@ def demo_command(
     skew: Annotated[
         str, typer.Option(help="How unequal the sites are: iid, label:ALPHA or quantity:ALPHA.")
     ] = DEFAULTS.skew,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            help="Train with differential privacy: epsilon that every patient is promised, such as 1.",
+            rich_help_panel=PRIVACY,
+        ),
+    ] = None,
+    delta: Annotated[
+        float | None, typer.Option(help=f"Delta of the promise.  Default: {PRIVATE.delta:g}.", rich_help_panel=PRIVACY)
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Whose presence is hidden: patient.", rich_help_panel=PRIVACY)
+    ] = None,
     scheme: Annotated[
         str, typer.Option(help=f"How updates are rounded: {', '.join(SCHEMES)}.", rich_help_panel=QUANTIZATION)
     ] = DEFAULTS.scheme,
@@ -133,14 +157,49 @@ def demo_command(
     """Train a model in a consortium of in-process hospitals through the real protocol, and measure it.
 
     Example: secagg demo --dataset digits --sites 12 --dropout 0.25 --bits 10 --out report
+
+    With privacy for every patient: secagg demo --dataset digits --epsilon 1 --out private
     """
     if quick and rounds is not None:
         raise UsageError("--quick and --rounds both choose the number of rounds: give one of them")
+    if epsilon is not None:
+        check_options(
+            {
+                "--range": range_ is not None,
+                "--scheme": scheme != DEFAULTS.scheme,
+                "--updates": updates != DEFAULTS.updates,
+                "--downlink-bits": downlink_bits is not None,
+                "--error-feedback": error_feedback,
+                "--adaptive-clip": adaptive_clip is not None,
+                "--adaptive-bits": adaptive_bits is not None,
+                "--scenario": scenario != DEFAULTS.scenario,
+                "--coarser": coarser != 0,
+                "--drift": drift != DEFAULTS.drift,
+                "--processes": processes,
+            },
+            unit,
+        )
+        private = configured(
+            dataset=dataset,
+            sites=sites,
+            rounds=QUICK_ROUNDS if quick else rounds,
+            bits=bits,
+            dropout=dropout,
+            skew=skew,
+            seed=seed,
+            epsilon=epsilon,
+            delta=delta,
+        )
+        _check_installed("sklearn", "matplotlib")
+        private_command(private, out if out is not None or json else DEFAULT_FOLDER, json=json)
+        return
+    if delta is not None or unit is not None:
+        raise UsageError("--delta and --unit belong to a promise: give --epsilon, such as --epsilon 1")
     config = DemoConfig(
         dataset=dataset,
         sites=sites,
         rounds=QUICK_ROUNDS if quick else DEFAULTS.rounds if rounds is None else rounds,
-        bits=bits,
+        bits=DEFAULTS.bits if bits is None else bits,
         range=range_,
         dropout=dropout,
         skew=skew,

@@ -17,6 +17,9 @@ from secagg.errors import UsageError
 
 TEST_SHARE = 0.2
 
+_Values = NDArray[np.float64]
+_Labels = NDArray[np.int64]
+
 # "Summary Statistics" in the data set's description: (minimum, maximum) of each of the 30 features, in the
 # order of the columns (10 means, 10 standard errors, 10 worst values).
 BREAST_CANCER_EXTREMES = (
@@ -91,6 +94,11 @@ def check_name(name: str) -> None:
         raise UsageError(f"unknown data set {name!r}: choose one of {', '.join(DATASET_NAMES)}")
 
 
+def _source(name: str) -> _Source:
+    check_name(name)
+    return _SOURCES[name]
+
+
 def load(name: str, seed: int) -> Dataset:
     """Load ``name``, split it 80/20 with the labels' shares kept, and scale it by public constants.
 
@@ -101,14 +109,27 @@ def load(name: str, seed: int) -> Dataset:
     Raises:
         UsageError: unknown name.
     """
-    check_name(name)
+    source = _source(name)
+    low, high = np.array(source.extremes).T ** source.power
+    train_x, test_x, train_y, test_y = measurements(name, seed)
+    train_x, test_x = ((4 * (x**source.power - low) / (high - low) - 2).astype(np.float32) for x in (train_x, test_x))
+    return Dataset(name, train_x, train_y, test_x, test_y, classes=int(train_y.max()) + 1)
+
+
+def measurements(name: str, seed: int) -> tuple[_Values, _Values, _Labels, _Labels]:
+    """Split ``name`` 80/20 with the labels' shares kept, and leave its values as they were measured.
+
+    Returns:
+        Training and test values, float64 of shape (examples, features), then training and test labels, int64.
+
+    Raises:
+        UsageError: unknown name.
+    """
+    source = _source(name)
     from sklearn.model_selection import train_test_split
 
-    source = _SOURCES[name]
     x, y = source.read()
-    low, high = np.array(source.extremes).T ** source.power
-    scaled = (4 * (x**source.power - low) / (high - low) - 2).astype(np.float32)
     train_x, test_x, train_y, test_y = train_test_split(
-        scaled, y.astype(np.int64), test_size=TEST_SHARE, stratify=y, random_state=seed
+        x, y.astype(np.int64), test_size=TEST_SHARE, stratify=y, random_state=seed
     )
-    return Dataset(name, train_x, train_y, test_x, test_y, classes=int(y.max()) + 1)
+    return train_x, test_x, train_y, test_y

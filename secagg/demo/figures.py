@@ -4,10 +4,8 @@ Drawn with Figure objects, not pyplot, so that no global state changes. Series d
 labels, never in colour alone.
 """
 
-from io import StringIO
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,13 +14,14 @@ from numpy.typing import NDArray
 
 from secagg import theme
 from secagg.demo.result import DemoResult
+from secagg.plots import drawing, svg
 
 BINS = 48
 
 
 def accuracy_curve(result: DemoResult) -> str:
     """Draw test accuracy by round, through secure aggregation and in plain floats."""
-    with mpl.rc_context(theme.PLOTS):
+    with drawing():
         figure = Figure(figsize=(7.4, 3.2), layout="constrained")
         axes = figure.subplots()
         rounds = [outcome.round_index + 1 for outcome in result.rounds]
@@ -46,12 +45,12 @@ def accuracy_curve(result: DemoResult) -> str:
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.legend(loc="lower right")
-        return _svg(figure, "accuracy by round")
+        return svg(figure, "accuracy by round")
 
 
 def bytes_bar(result: DemoResult) -> str:
     """Draw what one site sends per round, by phase, beside the float32 update of plain FedAvg."""
-    with mpl.rc_context(theme.PLOTS):
+    with drawing():
         figure = Figure(figsize=(7.4, 2.5), layout="constrained")
         axes = figure.subplots()
         left, plain = 0.0, result.float32_bytes / 1000
@@ -72,13 +71,13 @@ def bytes_bar(result: DemoResult) -> str:
         axes.set_xlabel("kB that a site sends in a round")
         axes.set_xlim(0, max(left * 1.6, plain * 1.02))
         figure.legend(loc="outside upper left", ncols=2, fontsize=10)
-        return _svg(figure, "bytes that a site sends per round")
+        return svg(figure, "bytes that a site sends per round")
 
 
 def server_view(result: DemoResult) -> str:
     """Draw three histograms: one site's update on the grid, what left it, and the sum."""
     view, top = result.view, 2**result.field_bits - 1
-    with mpl.rc_context(theme.PLOTS):
+    with drawing():
         figure = Figure(figsize=(7.4, 2.7), layout="constrained")
         first, second, third = figure.subplots(1, 3)
         _histogram(first, view.true, theme.GREEN, f"site {view.client}'s update\n(never left the site)")
@@ -87,7 +86,7 @@ def server_view(result: DemoResult) -> str:
             third, view.total, theme.BLUE, f"the sum of {len(result.rounds[-1].included)} sites\n(what it opened)"
         )
         first.set_ylabel("coordinates")
-        return _svg(figure, "one site's update, what the server received from it, and the sum")
+        return svg(figure, "one site's update, what the server received from it, and the sum")
 
 
 def _histogram(axes: Axes, values: NDArray[Any], colour: str, title: str, reach: tuple[int, int] | None = None) -> None:
@@ -101,13 +100,3 @@ def _histogram(axes: Axes, values: NDArray[Any], colour: str, title: str, reach:
     axes.grid(visible=False, axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """Write ``figure`` as one ``<svg>`` element that names itself and refers to nothing outside."""
-    text = StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with mpl.rc_context({"svg.hashsalt": name}):
-        figure.savefig(text, format="svg", metadata=nothing)
-    element = text.getvalue()
-    return element[element.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{name}"', 1)

@@ -2,11 +2,11 @@
 
 from io import BytesIO
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from secagg import theme
 from secagg.demo.sweep import Sweep, lines
+from secagg.plots import drawing
 
 LOOKS = (
     (theme.BLUE, "o", "-"),
@@ -25,7 +25,7 @@ NAMES = {
 
 def sweep_png(sweep: Sweep) -> bytes:
     """Draw loss of accuracy against plain floats over the axis, a line for each scheme, with standard errors."""
-    with mpl.rc_context(theme.PLOTS):
+    with drawing():
         figure = Figure(figsize=(7.4, 4.2), dpi=150, layout="constrained")
         axes = figure.subplots()
         places = list(dict.fromkeys(row.value for row in sweep.rows))

@@ -72,6 +72,7 @@ def fit(
     relation: Relation | None = None,
     beta: float = 1e-12,
     removable: bool = True,
+    levels: int | None = None,
 ) -> Fitted | Infeasible:
     """Find a grid, and the noise on it, that keep ``goal`` in fields of ``width`` bits with the least error.
 
@@ -96,6 +97,7 @@ def fit(
         relation: what neighbours are; the unit's default if None.
         beta: probability, per release, of a coarse rounding beyond its bound (unit patient); goes to delta.
         removable: whether excess noise is removed after drop-outs.
+        levels: most levels of one site's grid; by default as many as the field and the samplers allow.
 
     Returns:
         What ``RoundConfig`` takes, or `Infeasible`, which is false, with the reason.
@@ -107,7 +109,7 @@ def fit(
     wanted = _Wanted(
         goal, clients, dim, clip, Unit(unit), width, patients, range, rotation, Law(law), relation, beta, removable
     )
-    return wanted.best()
+    return wanted.best(quant.grid.MAX_LEVELS - 1 if levels is None else levels)
 
 
 @dataclass(frozen=True)
@@ -134,14 +136,16 @@ class _Wanted:
         if self.unit is Unit.SITE and self.goal.sampling is not None:
             raise PrivacyInputError("sites that all see the schedule are no population: leave the sampling out")
 
-    def best(self) -> Fitted | Infeasible:
+    def best(self, levels: int) -> Fitted | Infeasible:
+        if levels < 3:
+            raise PrivacyInputError(f"a private grid has at least 3 levels, not {levels}")
         most = ((1 << self.width) - 1) // (2 * self.clients)
         if most < 1:
             return Infeasible(reason=f"{self.width} bits cannot add up three levels of {self.clients} sites")
         roughly = self._ratio()
         if isinstance(roughly, Infeasible):
             return roughly
-        low, high = 0, min(most, quant.grid.MAX_LEVELS // 2 - 1)
+        low, high = 0, min(most, (levels - 1) // 2, quant.grid.MAX_LEVELS // 2 - 1)
         while low < high:
             middle = (low + high + 1) // 2
             if self._fits(middle, roughly * self._sensitivity(middle).l2_squared):
@@ -243,12 +247,15 @@ class _Wanted:
         return terms.sensitivity()
 
     def _fits(self, half: int, variance: float) -> bool:
-        privacy = self._privacy(half, Fraction(max(variance, MIN_SIGMA**2)))
         try:
-            noise = privacy.reach(self.clients, self._codec(half).facts.encoded_dim)
+            return self._width(half, max(variance, MIN_SIGMA**2)) <= self.width
         except quant.ConfigurationError:  # more noise than samplers draw
             return False
-        return 2 * half * self.clients + 2 * noise < 1 << self.width
+
+    def _width(self, half: int, variance: float) -> int:
+        """Bits of a field that holds the sums of all sites, with noise of so much target variance."""
+        noise = self._privacy(half, Fraction(variance)).reach(self.clients, self._codec(half).facts.encoded_dim)
+        return quant.field_width(2 * half + 1, self.clients, noise=noise)
 
     def _at(self, half: int) -> Fitted | Infeasible | None:
         """Calibrate exactly; None if it does not fit."""
@@ -272,7 +279,7 @@ class _Wanted:
                 return Fitted(
                     privacy=privacy,
                     quantization=self.quantization(half),
-                    width=self.width,
+                    width=self._width(half, share * honest),
                     calibration=kept,
                     step=terms.step,
                 )

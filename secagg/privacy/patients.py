@@ -83,11 +83,15 @@ class PatientUpdates:
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[Hashable, quant.Update]], layout: quant.Layout) -> PatientUpdates:
-        """Collect (patient id, update) pairs, updates of the round's layout; several of one patient are added up."""
+        """Collect (patient id, update) pairs, updates of the round's layout; several of one patient are added up.
+
+        Raises:
+            quant.InputError: an update of another layout; never because of its values.
+        """
         collected = list(pairs)
         rows = np.zeros((len(collected), layout.dim))
         for row, (_, update) in zip(rows, collected, strict=True):
-            row[:] = layout.flatten(update)
+            row[:] = layout.flatten(update, refuse=False)
         return cls(rows, [patient for patient, _ in collected])
 
     @property

@@ -76,6 +76,7 @@ ROOMS = {
     # Shared by all families, so it knows none of them.
     "protocols.primitives": Room(CRYPTO, never=IMPURE | {"protocols.pairwise"}),
     "secagg": Room(PRODUCT, never=ADAPTERS),
+    "secagg.plots": Room(PRODUCT | {"matplotlib"}, never=ADAPTERS),
     "secagg.cli": Room(PRODUCT, lazily=ADAPTERS),
     "secagg.demo": Room(PRODUCT | {"torch", "sklearn", "matplotlib"}, never=ADAPTERS),
     "secagg.attack": Room(PRODUCT, never=ADAPTERS | {"secagg.coordinator", "secagg.site"}),

@@ -27,18 +27,14 @@ def test_every_bench_has_its_keys_listed() -> None:
     assert set(KEYS) == set(BENCHES)
 
 
-@pytest.mark.parametrize("name", BENCHES)
-def test_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", name, "--quick", "--json"]) == 0
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """One bench alone; ``test_all`` sees the rows of all of them."""
+    assert main(["bench", "encode", "--quick", "--json"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     report = json.loads(out)
     assert report.keys() == {"bench", "machine", "commit", "rows"}
-    assert report["bench"] == name
-    assert report["machine"]["cores"] >= 1
-    assert report["rows"]
-    for row in report["rows"]:
-        assert row.keys() >= KEYS[name]
+    assert report["bench"] == "encode"
 
 
 def test_a_peer_that_is_missing_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,7 +68,8 @@ class Exchange:
         drop_early: Sequence[int] = (),
     ) -> None:
         self.config = config
-        self.sites = dict(sites or {client: rehearsal(config) for client in config.clients})
+        private = config.clients if config.privacy is not None else ()
+        self.sites = dict(sites or {client: rehearsal(config) for client in private})
         self.server = ServerSession(config, MODEL)
         self.sent: list[tuple[int, bytes]] = []
         self._gone = set(drop_inputs)
