@@ -203,16 +203,19 @@ def _shares(model: Array, x: Array) -> Array:
 
 
 def _predicted(model: Array, x: Array) -> NDArray[np.int64]:
-    return np.argmax(_shares(model, x), axis=1)
+    kinds: NDArray[np.int64] = np.argmax(_shares(model, x), axis=1)
+    return kinds
 
 
 def gradients_of(model: Array, x: Array, y: NDArray[np.int64]) -> Array:
     """Return every patient's gradient of the cross-entropy: shape (patients, DIM)."""
     errors = _shares(model, x) - np.eye(CLASSES)[y]
-    return np.einsum("nf,nc->nfc", x, errors).reshape(len(x), DIM)
+    gradients: Array = np.einsum("nf,nc->nfc", x, errors).reshape(len(x), DIM)
+    return gradients
 
 
 def clipped(gradients: Array, length: float) -> Array:
     """Shorten what is longer; what the auditor expects a site to send."""
     norms = np.linalg.norm(gradients, axis=1, keepdims=True)
-    return gradients * np.minimum(1.0, length / np.maximum(norms, 1e-300))
+    shortened: Array = gradients * np.minimum(1.0, length / np.maximum(norms, 1e-300))
+    return shortened
