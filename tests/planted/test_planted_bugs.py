@@ -40,8 +40,8 @@ BUGS = [
     ),
     Bug(
         "threshold-off-by-one", "protocols/pairwise/share_keys.py",
-        "shamir.share(seed.reveal(), threshold, holders, entropy)",
-        "shamir.share(seed.reveal(), threshold - 1, holders, entropy)",
+        "shamir.share(self.seed.reveal(), threshold, holders, entropy)",
+        "shamir.share(self.seed.reveal(), threshold - 1, holders, entropy)",
         "tests/protocols/test_vectors.py",
     ),
     Bug(
@@ -64,6 +64,17 @@ BUGS = [
         "_reveal(state.held_shares, request.dropped, _MASK_KEY)",
         "_reveal(state.held_shares, tuple(sorted(request.dropped + request.survivors)), _MASK_KEY)",
         "tests/transcript/test_transcript.py",
+    ),
+    Bug(
+        "one-component-too-many-revealed", "protocols/pairwise/noise.py",
+        "difference(survivors)) + 1", "difference(survivors))",
+        "tests/protocols/test_noise_components.py",
+    ),
+    Bug(
+        "noise-of-the-missing-revealed", "protocols/pairwise/unmasking.py",
+        "noise_shares=_reveal_noise(state, request.survivors)",
+        "noise_shares=_reveal_noise(state, tuple(sorted(request.survivors + request.dropped)))",
+        "tests/protocols/test_noise_components.py",
     ),
     Bug(
         "no-session-in-associated-data", "protocols/pairwise/share_keys.py",
