@@ -24,6 +24,9 @@ MARGIN = 1 + 2.0**-28
 WASTE = 1.01
 """The chosen grid's mean squared error is at most so many times that of the finest that fits."""
 
+BETA_SHARE = 0.02
+"""Part of delta that pays for the coarse rounding's bound, all releases together."""
+
 SIGMAS = 4.0
 """Default range of one site's rotated sum, in deviations of a coordinate if all its patients agreed: 6e-5 saturate."""
 
@@ -70,7 +73,7 @@ def fit(
     rotation: bool | int = True,
     law: Law | str = Law.SKELLAM,
     relation: Relation | None = None,
-    beta: float = 1e-12,
+    beta: float | None = None,
     removable: bool = True,
     levels: int | None = None,
 ) -> Fitted | Infeasible:
@@ -95,7 +98,8 @@ def fit(
         rotation: as in ``quant.presets``.
         law: of the noise.
         relation: what neighbours are; the unit's default if None.
-        beta: probability, per release, of a coarse rounding beyond its bound (unit patient); goes to delta.
+        beta: probability, per release, of a coarse rounding beyond its bound (unit patient); goes to delta. By default
+            a fiftieth of delta for all releases together.
         removable: whether excess noise is removed after drop-outs.
         levels: most levels of one site's grid; by default as many as the field and the samplers allow.
 
@@ -106,6 +110,8 @@ def fit(
         PrivacyInputError: numbers that make no round.
         quant.ConfigurationError: a width, clip or rotation that makes no codec.
     """
+    if beta is None:
+        beta = BETA_SHARE * goal.delta / goal.releases
     wanted = _Wanted(
         goal, clients, dim, clip, Unit(unit), width, patients, range, rotation, Law(law), relation, beta, removable
     )
