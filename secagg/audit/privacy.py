@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 import quant
-from quant.noise import Sharing
+from quant.noise import Sharing, reach
 from quant.transforms import HadamardRotation
 from secagg.audit.reading import Round
 from secagg.privacy.calibration import Law
@@ -71,6 +71,16 @@ class Release:
     sharing: Sharing
     sensitivity: Sensitivity
     cost: Cost
+
+    @property
+    def reach(self) -> int:
+        """Bound on the noise that fields must hold, steps: what stays after the removal, for the fewest survivors.
+
+        What is removed may wrap, because it is subtracted from the packed lanes, modulo their size.
+        """
+        if not self.promise.removable:
+            return self.sharing.reach(self.facts.encoded_dim)
+        return reach(self.sharing.family, self.sharing.total(self.sharing.least), self.facts.encoded_dim)
 
 
 def release_of(one: Round) -> Release | None:
