@@ -17,7 +17,7 @@ from secagg.coordinator.gate import Refused
 from secagg.study.durable import StorageError
 from secagg.study.weights import sync_folder
 from secagg.transport.authentication import RequestHead
-from secagg.transport.messages import LENGTH_BYTES, LETTER_BYTES, MAX_SMALL_BODY, SMALL_LETTER
+from secagg.transport.messages import BESIDE_BYTES, LETTER_BYTES, MAX_SMALL_BODY, SMALL_LETTER
 
 IDLE_SECONDS = 30.0
 FLOOR_BYTES_PER_SECOND = 4096
@@ -49,7 +49,7 @@ async def receive_letter(
         Refused: larger than any letter of the round, too slow, or not what was signed.
     """
     frame = max(limits_at_server(params).values()) + FRAME_BYTES
-    size = _announced(request, max(frame + LENGTH_BYTES, LETTER_BYTES))
+    size = _announced(request, max(frame, LETTER_BYTES) + BESIDE_BYTES)
     if size <= SMALL_LETTER:
         parts = [part async for part in _parts(request, size)]
         letter = b"".join(parts)

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 
@@ -17,15 +16,19 @@ import quant
 from protocols import ProtocolError
 from protocols.pairwise import Phase
 from secagg.config import RoundConfig
-from secagg.coordinator import chain, evidence
-from secagg.coordinator.live_round import Contradiction, Letter, LiveRound, Opening
+from secagg.coordinator import chain, evidence, spending
+from secagg.coordinator.intake import take_in
+from secagg.coordinator.live_round import Delivery, LiveRound, Opening
+from secagg.coordinator.models import Models
 from secagg.coordinator.outcome import Outcome, Progress
 from secagg.coordinator.store import Store
 from secagg.errors import UsageError
+from secagg.privacy import Countersigned
 from secagg.study import approval, receipt, rounds, weights
 from secagg.study.definition import Study, check_ready
 from secagg.study.identity import Identity
 from secagg.study.receipt import Receipt, SignedReceipt
+from secagg.transcript.receipts import Receipt as SiteReceipt
 from secagg.transport.messages import Cursor, Finished, Hello, Instruction, Offer, Over, Welcome
 
 log = logging.getLogger("secagg.coordinator")
@@ -54,6 +57,7 @@ class Engine:
         live: the round in progress.
         progress: outcomes so far, and where the study is.
         seen: when each site was last heard of, by ``clock``.
+        models: the weights on disk.
         version: grows whenever there may be something new for the sites.
         training: how far each site's training is, in this round.
 
@@ -76,6 +80,7 @@ class Engine:
             raise UsageError("this key is not the coordinator's: the study names another one as coordinator_key")
         if weights.digest(self.initial).hex() != self.study.model.sha256:
             raise UsageError("the initial weights are not those that were signed: their hash differs from the study's")
+        self.models = Models(self.store.models)
         self.layout = quant.Layout.of(weights.decode(self.initial))
         self.approvals = self._approvals()
         self.progress = self._progress()
@@ -100,21 +105,11 @@ class Engine:
                     f"the state folder belongs to the study {progress.study!r}: choose another with --state"
                 )
             return msgspec.structs.replace(progress, finished="", lost=0) if progress.lost else progress
-        weights.write(self.store.models / "initial.safetensors", self.initial)
-        model = self._keep_model(self.initial)
+        model = self.models.keep_initial(self.initial)
         progress = Progress(self.study.name, 0, 0, model, model)
         with self.store.transaction():
             self.store.set_fact("progress", msgspec.msgpack.encode(progress))
         return progress
-
-    def _keep_model(self, data: bytes) -> bytes:
-        model = weights.digest(data)
-        weights.write(self.model_path(model), data)
-        return model
-
-    def model_path(self, model: bytes) -> Path:
-        """Where the weights with this hash are."""
-        return self.store.models / f"{model.hex()}.safetensors"
 
     def _resume(self) -> None:
         self._write_lines()
@@ -124,8 +119,8 @@ class Engine:
         opening = msgspec.msgpack.decode(entries[0].data or b"", type=Opening)
         if opening.study != self.study.hash:
             # Somebody changed the file, such as the roster, while the coordinator was down: keys are bound to the old.
-            outcome = Outcome("aborted", reason="the study was changed and signed again during the round")
-            self._close(opening, b"", outcome, inputs=True)
+            reason = "the study was changed and signed again during the round"
+            self._close(opening, b"", Outcome("aborted", reason=reason, spent=self.progress.spent))
             return
         self.live = LiveRound(opening, self._config(opening), self.study.roster, self.store)
         self.live.replay(entries[1:])
@@ -154,13 +149,15 @@ class Engine:
         self.approvals[site] = given
         self.version += 1
         self.touch(site)
-        return Welcome(time.time(), sequence, len(self.approvals), self.progress.round)
+        held = self.store.spent(site)
+        spent = None if held is None else msgspec.msgpack.decode(held, type=Countersigned)
+        return Welcome(time.time(), sequence, len(self.approvals), self.progress.round, spent)
 
     def touch(self, site: int) -> None:
         """Note that a site is there."""
         self.seen[site] = self.clock()
 
-    def accept(self, cursor: Cursor, letters: Sequence[Letter]) -> list[Exception | bool]:
+    def accept(self, cursor: Cursor, letters: Sequence[Delivery]) -> list[Exception | bool]:
         """Take letters of one attempt that came at the same time: one transaction for all, then one after the other.
 
         Returns:
@@ -174,31 +171,14 @@ class Engine:
             self.store.drop_files(letter.file for letter in letters)
             late = LateFrame(f"round {cursor.round}, attempt {cursor.attempt} is not in progress")
             return [late] * len(letters)
+        for letter in letters:
+            self.touch(letter.site)
         try:
-            told = self._take(live, letters)
+            told = take_in(self.study, self.identity, live, letters)
         finally:
             self.store.drop_files(letter.file for letter in letters if not live.holds(letter))
         if self._go_on():
             self.version += 1
-        return told
-
-    def _take(self, live: LiveRound, letters: Sequence[Letter]) -> list[Exception | bool]:
-        told: list[Exception | bool] = []
-        new: dict[tuple[int, int], int] = {}
-        for place, letter in enumerate(letters):
-            self.touch(letter.site)
-            try:
-                told.append(live.is_new(letter) and (letter.site, letter.number) not in new)
-            except Contradiction as error:
-                told.append(error)
-            if told[-1] is True:
-                new[letter.site, letter.number] = place
-        entries = live.journal([letters[place] for place in new.values()]) if new else []
-        for place, entry in zip(new.values(), entries, strict=True):
-            try:
-                live.act(letters[place], entry)
-            except (ProtocolError, UsageError) as error:
-                told[place] = error
         return told
 
     def instruction(self, site: int, cursor: Cursor) -> Instruction | None:
@@ -214,14 +194,16 @@ class Engine:
         if self.progress.finished:
             return Finished(self.progress.finished, self.progress.model, self.progress.best)
         if live is not None and not live.has_begun(site) and site in live.opening.clients:
-            return self._offer(live) if live.status.phase is Phase.ADVERTISE_KEYS else None
+            return self._offer(live, site) if live.status.phase is Phase.ADVERTISE_KEYS else None
         return None
 
-    def _offer(self, live: LiveRound) -> Offer:
+    def _offer(self, live: LiveRound, site: int) -> Offer:
         opening = live.opening
-        size = self.model_path(opening.model).stat().st_size
-        given = tuple(self.approvals[site] for site in opening.clients)
-        return Offer(opening.round, opening.attempt, opening.clients, opening.model, size, given)
+        size = self.models.path(opening.model).stat().st_size
+        given = tuple(self.approvals[member] for member in opening.clients)
+        data = self.store.site_receipt(site)
+        logged = None if data is None else msgspec.json.decode(data, type=SiteReceipt)
+        return Offer(opening.round, opening.attempt, opening.clients, opening.model, size, given, logged)
 
     def receipt(self, round_index: int, attempt: int) -> SignedReceipt | None:
         """Return the signed receipt of an attempt that has ended."""
@@ -239,6 +221,11 @@ class Engine:
             return None
         site, payload = held
         return site, [payload[start : start + 8].hex() for start in range(0, min(len(payload), 96), 8)]
+
+    @property
+    def spent(self) -> float:
+        """Epsilon of all rounds so far in which data were used; 0 in a study without privacy."""
+        return spending.epsilon(self.study, self.progress.spent)
 
     # -- the clock -------------------------------------------------------------------------------------------------
 
@@ -279,7 +266,9 @@ class Engine:
     @property
     def deadline(self) -> float:
         """When the present phase has lasted long enough, by ``clock``."""
-        training = self.live is not None and self.live.status.phase is Phase.ADVERTISE_KEYS
+        # With privacy, data are used only once the masked input is wanted, and charged.
+        trained_in = Phase.ADVERTISE_KEYS if self.study.privacy is None else Phase.MASKED_INPUT
+        training = self.live is not None and self.live.status.phase is trained_in
         return self.since + (self.study.deadlines.train if training else self.study.deadlines.phase)
 
     def _settle(self) -> bool:
@@ -310,21 +299,41 @@ class Engine:
         except (ProtocolError, quant.QuantError) as error:
             self._abort(live, str(error))
             return
-        before = weights.decode(self.model_path(live.opening.model).read_bytes())
-        change = live.config.layout.unflatten(opened.mean)
-        model = self._keep_model(weights.encode(rounds.moved(before, change)))
-        outcome = Outcome("opened", opened.included, model, "", dict(opened.counters), opened.total_weight)
-        before_it = self.store.end_of_transcript()
-        told = live.evidence.lines(self.study, before_it, opened, "")
-        self._close(live.opening, live.config.params.hash(), outcome, inputs=True, told=told)
+        before = weights.decode(self.models.path(live.opening.model).read_bytes())
+        query = rounds.query_of(self.study)
+        answers = {} if query is None else query.result(opened).as_dict()
+        # An answer is no change of weights: the model of such a study stays as it is.
+        change = {} if query is not None else live.config.layout.unflatten(rounds.mean(self.study, opened))
+        model = self.models.keep(weights.encode(rounds.moved(before, change)))
+        spent = spending.charged(self.study, self.progress.spent, live.config)
+        outcome = Outcome(
+            "opened", opened.included, model, "", dict(opened.counters), opened.total_weight, spent, answers
+        )
+        told = live.evidence.lines(
+            self.study,
+            self.store.end_of_transcript(),
+            opened,
+            receipts=tuple(live.receipts.values()),
+            spend=spending.spend_record(self.study, live.config, self.progress.recorded, spent),
+        )
+        self._close(live.opening, live.config.params.hash(), outcome, live, told=told)
 
     def _abort(self, live: LiveRound, reason: str) -> None:
-        outcome = Outcome("aborted", reason=reason[:400])
+        spent = self.progress.spent
+        if live.has_inputs:
+            spent = spending.charged(self.study, spent, live.config)
+        outcome = Outcome("aborted", reason=reason[:400], spent=spent)
         told = live.evidence.lines(self.study, self.store.end_of_transcript(), None, reason[:400])
-        self._close(live.opening, live.config.params.hash(), outcome, inputs=live.has_inputs, told=told)
+        self._close(live.opening, live.config.params.hash(), outcome, live, told=told)
 
     def _close(
-        self, opening: Opening, params: bytes, outcome: Outcome, *, inputs: bool, told: Sequence[str] = ()
+        self,
+        opening: Opening,
+        params: bytes,
+        outcome: Outcome,
+        live: LiveRound | None = None,
+        *,
+        told: Sequence[str] = (),
     ) -> None:
         """End an attempt: receipt, transcript, progress and the end of its journal in one transaction."""
         lines = self.store.lines()
@@ -342,11 +351,14 @@ class Engine:
                 reason=outcome.reason,
                 counters=outcome.counters,
                 total_weight=outcome.total_weight,
+                spent=spending.epsilon(self.study, outcome.spent),
+                answers=outcome.answers,
                 head=chain.head(lines),
             ),
             self.identity,
         )
         text = chain.line(chain.head(lines), signed)
+        inputs = live is None or live.has_inputs
         progress = self.progress.after(opening, outcome, self.study, inputs=inputs)
         if progress.lost >= LOST_IN_A_ROW:
             reason = f"halted: {progress.lost} rounds were lost one after the other (last: {outcome.reason})"
@@ -355,6 +367,9 @@ class Engine:
             self.store.add_round(opening.round, opening.attempt, outcome.kind, msgspec.json.encode(signed), text)
             self.store.set_fact("progress", msgspec.msgpack.encode(progress))
             self.store.add_transcript(told)
+            if live is not None and outcome.kind == "opened":
+                for site, word in live.receipts.items():
+                    self.store.set_site_receipt(site, msgspec.json.encode(word))
             if progress.finished and progress.opened == self.progress.opened + 1:  # finished, and not halted
                 told = [*told, evidence.ending(self.store.transcript())]
                 self.store.add_transcript(told[-1:])
@@ -363,25 +378,13 @@ class Engine:
         self.store.erase()
         chain.append(self.store.folder / RECEIPTS, [text])
         chain.append(self.store.folder / TRANSCRIPT, told)
-        self._tidy_models()
+        self.models.name(progress.model, progress.best, for_good=bool(progress.finished))
         log.info("round ends", extra={"round": opening.round, "outcome": outcome.kind, "reason": outcome.reason})
 
     def _write_lines(self) -> None:
         """Bring both files of lines up to what is stored: a crash may have left less, or half a line."""
         chain.mend(self.store.folder / RECEIPTS, self.store.lines())
         chain.mend(self.store.folder / TRANSCRIPT, self.store.transcript())
-
-    def _tidy_models(self) -> None:
-        """Name the last and the best weights, and erase others that no later round needs."""
-        for name, model in (("last", self.progress.model), ("best", self.progress.best)):
-            weights.name(self.model_path(model), self.store.models / f"{name}.safetensors")
-        if self.progress.finished:
-            weights.sync_folder(self.store.models)
-        kept = {self.model_path(model).name for model in (self.progress.model, self.progress.best)}
-        kept |= {"initial.safetensors", "last.safetensors", "best.safetensors"}
-        for path in self.store.models.iterdir():
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
 
 
 class LateFrame(UsageError):

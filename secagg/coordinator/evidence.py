@@ -15,8 +15,9 @@ from secagg.config import RoundConfig
 from secagg.opened import Opened
 from secagg.study.definition import Study
 from secagg.transcript.chain import Transcript, study_record
+from secagg.transcript.receipts import Receipt
 from secagg.transcript.recorder import RoundRecorder
-from secagg.transcript.records import End, Parameters, Record, read, write
+from secagg.transcript.records import End, Parameters, Record, Spend, read, write
 
 
 class Lines:
@@ -62,7 +63,16 @@ class RoundEvidence:
         if outbound.clients:
             self._recorder.sent(outbound.clients[0], outbound.frame_for(outbound.clients[0]))
 
-    def lines(self, study: Study, before: tuple[int, str] | None, opened: Opened | None, reason: str) -> list[str]:
+    def lines(
+        self,
+        study: Study,
+        before: tuple[int, str] | None,
+        opened: Opened | None,
+        reason: str = "",
+        *,
+        receipts: Sequence[Receipt] = (),
+        spend: Spend | None = None,
+    ) -> list[str]:
         """Return the lines of the round, and of the study's beginning if it is the first.
 
         Args:
@@ -70,6 +80,8 @@ class RoundEvidence:
             before: number of earlier lines and the last of them, or ``None``.
             opened: the opened sum, if there is one.
             reason: else, why there is none.
+            receipts: of the sites that answered.
+            spend: what the round cost of the privacy budget.
         """
         if before is None:
             self._lines.append(beginning(study))
@@ -78,7 +90,8 @@ class RoundEvidence:
         if opened is None:
             self._recorder.aborted(reason)
         else:
-            self._recorder.opened({name: np.asarray(vector) for name, vector in opened.vectors.items()})
+            vectors = {name: np.asarray(vector) for name, vector in opened.vectors.items()}
+            self._recorder.opened(vectors, receipts=receipts, spend=spend)
         return self._lines.made
 
 

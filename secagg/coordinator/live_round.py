@@ -7,9 +7,10 @@ sites, after any crash.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
@@ -23,6 +24,7 @@ from secagg.coordinator.store import Entry, Store
 from secagg.errors import UsageError
 from secagg.opened import Opened
 from secagg.session import ServerSession
+from secagg.transcript.receipts import Receipt, is_signed
 from secagg.transport import messages
 from secagg.transport.messages import Frame
 
@@ -38,14 +40,14 @@ class Opening(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Letter:
-    """Frames that a site sent together.
+class Delivery:
+    """A letter as it came.
 
     Attributes:
         site: the sender.
         number: counts the site's letters of the attempt, from 0.
         sequence: of the request that brought it.
-        body: the frames, as ``transport.messages.frames`` reads them.
+        body: the bytes of the ``transport.messages.Letter``.
         digest: SHA-256 of the body.
         file: name of the synced file that holds the body, for a large one.
     """
@@ -56,6 +58,15 @@ class Letter:
     body: bytes
     digest: bytes
     file: str | None = None
+
+    @cached_property
+    def letter(self) -> messages.Letter:
+        """What it says.
+
+        Raises:
+            UsageError: not a letter.
+        """
+        return messages.decode(self.body, messages.Letter)
 
 
 class Contradiction(UsageError):
@@ -74,7 +85,7 @@ class LiveRound:
 
     def __init__(self, opening: Opening, config: RoundConfig, roster: Roster, store: Store) -> None:
         self.opening, self.config = opening, config
-        self._store = store
+        self._store, self._roster = store, roster
         active = config.adversary == "active"
         self._session = ServerSession(config, opening.model, roster=roster if active else None)
         self.evidence = RoundEvidence(config, opening.model)
@@ -84,6 +95,7 @@ class LiveRound:
         self._masked: tuple[int, bytes] | None = None
         self._said: dict[tuple[int, int], bytes] = {}
         self._files: set[str | None] = set()
+        self.receipts: dict[int, Receipt] = {}
         self.uplink_bytes: dict[int, int] = {}
         self.downlink_bytes: dict[int, int] = {}
 
@@ -104,12 +116,16 @@ class LiveRound:
                 body = entry.data if entry.file is None else self._store.read_file(entry.file)
                 if body is None or hashlib.sha256(body).digest() != entry.digest:
                     raise UsageError(f"the journal's letter {entry.number} of site {entry.site} is damaged")
-                letter = Letter(entry.site, entry.number, 0, body, entry.digest, entry.file)
-                with suppress(ProtocolError):  # refused then, as it is now
+                letter = Delivery(entry.site, entry.number, 0, body, entry.digest, entry.file)
+                with suppress(ProtocolError, UsageError):  # refused then, as it is now
                     self._act(letter)
 
-    def journal(self, letters: Sequence[Letter]) -> list[int]:
+    def journal(self, letters: Sequence[Delivery], spent: Mapping[int, bytes]) -> list[int]:
         """Put new letters into the journal, durably, all in one transaction; ``act`` on each of them afterwards.
+
+        Args:
+            letters: of different sites.
+            spent: what some of them have spent of their privacy budgets, countersigned.
 
         Returns:
             The number of each letter's entry.
@@ -120,6 +136,8 @@ class LiveRound:
         with self._store.transaction():
             for letter in letters:
                 self._store.set_sequence(letter.site, letter.sequence)
+            for site, statement in spent.items():
+                self._store.set_spent(site, statement)
             entries = [
                 self._store.note(
                     Entry(
@@ -136,11 +154,11 @@ class LiveRound:
         self._files.update(letter.file for letter in letters)
         return entries
 
-    def holds(self, letter: Letter) -> bool:
+    def holds(self, letter: Delivery) -> bool:
         """Tell whether the journal names this letter's file."""
         return letter.file in self._files
 
-    def is_new(self, letter: Letter) -> bool:
+    def is_new(self, letter: Delivery) -> bool:
         """Tell whether a letter was not taken before.
 
         Raises:
@@ -153,7 +171,7 @@ class LiveRound:
             )
         return before is None
 
-    def act(self, letter: Letter, entry: int) -> None:
+    def act(self, letter: Delivery, entry: int) -> None:
         """Hand the frames of a letter that is in the journal to the machine.
 
         Raises:
@@ -170,19 +188,32 @@ class LiveRound:
                 self._files.discard(letter.file)
             raise
 
-    def _act(self, letter: Letter) -> None:
+    def _act(self, delivery: Delivery) -> None:
         """Take frame after frame up to one that is refused; a letter of which one was taken counts as said."""
-        for frame in messages.frames(letter.body):
+        site, letter = delivery.site, delivery.letter
+        if letter.receipt is not None:
+            self._check_receipt(site, letter.receipt)
+        for frame in letter.frames:
             masking = self._session.status.phase is Phase.MASKED_INPUT
-            self._session.receive(letter.site, frame)
-            self._said[letter.site, letter.number] = letter.digest
-            self.uplink_bytes[letter.site] = self.uplink_bytes.get(letter.site, 0) + len(frame)
-            self.evidence.received(letter.site, frame)
+            self._session.receive(site, frame)
+            self._said[site, delivery.number] = delivery.digest
+            self.uplink_bytes[site] = self.uplink_bytes.get(site, 0) + len(frame)
+            self.evidence.received(site, frame)
             if masking and self._masked is None:
-                self._look(letter.site, frame)
+                self._look(site, frame)
+        if letter.receipt is not None:
+            self.receipts[site] = letter.receipt
+
+    def _check_receipt(self, site: int, receipt: Receipt) -> None:
+        """Refuse a receipt that is not the site's own, signed, of this attempt."""
+        params = self.config.params
+        about = (receipt.client, receipt.study, receipt.round_index, receipt.attempt, receipt.params_hash)
+        mine = (site, params.study, params.round_index, params.attempt, params.hash().hex())
+        if about != mine or not is_signed(receipt, self._roster.key(site) or b""):
+            raise UsageError(f"the receipt is not one that site {site} signed of this round")
 
     def first_masked(self) -> tuple[int, bytes] | None:
-        """Return (site, payload) of the first masked chunk that is here."""
+        """Return (site, beginning of the payload) of the first masked chunk that came."""
         return self._masked
 
     def _look(self, site: int, frame: bytes) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from secagg.coordinator.live_round import Opening
+from secagg.study import rounds
 from secagg.study.definition import Study
 from secagg.study.rounds import Validation
 
@@ -22,6 +24,8 @@ class Outcome:
         reason: why it was aborted.
         counters: opened sums of the counters; they judge the weights that the round *began* with.
         total_weight: opened sum of the weights.
+        spent: cost of the study so far, as ``spending`` writes it; empty without privacy.
+        answers: of a study of kind analytics.
     """
 
     kind: str
@@ -30,6 +34,8 @@ class Outcome:
     reason: str = ""
     counters: dict[str, int] = field(default_factory=dict)
     total_weight: int = 0
+    spent: bytes = b""
+    answers: dict[str, Any] = field(default_factory=dict)
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,6 +52,9 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
         stale: rounds since the best.
         lost: rounds lost one after the other.
         finished: why the study is over; empty while it is not.
+        charged: rounds in which inputs were asked for: sites have charged them to their privacy budgets.
+        spent: cost of those, as ``spending`` writes it; empty without privacy.
+        recorded: cost up to the last opened sum.
     """
 
     study: str
@@ -58,6 +67,9 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     stale: int = 0
     lost: int = 0
     finished: str = ""
+    charged: int = 0
+    spent: bytes = b""
+    recorded: bytes = b""
 
     def after(self, opening: Opening, outcome: Outcome, study: Study, *, inputs: bool) -> Progress:
         """Return where the study is after an attempt.
@@ -68,7 +80,15 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
         if outcome.kind != "opened":
             if not inputs and opening.attempt + 1 < study.training.attempts:
                 return msgspec.structs.replace(self, attempt=opening.attempt + 1)
-            return msgspec.structs.replace(self, round=opening.round + 1, attempt=0, lost=self.lost + 1)
+            lost = msgspec.structs.replace(
+                self,
+                round=opening.round + 1,
+                attempt=0,
+                lost=self.lost + 1,
+                charged=self.charged + inputs,
+                spent=outcome.spent,
+            )
+            return msgspec.structs.replace(lost, finished=lost.reason_to_stop(study))
         judged = Validation(outcome.counters)
         known = Validation(self.best_counters) if self.best_counters else None
         better = judged.examples == 0 or judged.better_than(known, study.training.watch)
@@ -83,6 +103,9 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
             opened=self.opened + 1,
             stale=0 if better else self.stale + 1,
             lost=0,
+            charged=self.charged + 1,
+            spent=outcome.spent,
+            recorded=outcome.spent,
         )
         return msgspec.structs.replace(progress, finished=progress.reason_to_stop(study))
 
@@ -92,4 +115,6 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
             return f"finished: {self.opened} rounds"
         if study.training.patience and self.stale >= study.training.patience:
             return f"finished early: no better {study.training.watch} for {self.stale} rounds"
+        if study.privacy is not None and self.charged >= rounds.releases(study):
+            return f"finished: the {self.charged} releases that the privacy budget covers are used up"
         return ""

@@ -80,7 +80,8 @@ class Page:
             curves=_curves(receipts),
             seen=_seen(engine),
             least_hidden=_least_hidden(engine),
-            privacy="this study adds no noise and claims no epsilon",
+            privacy=_privacy(engine),
+            answers=_answers(receipts),
             rounds=[_row(said) for said in reversed(receipts[-ROWS:])],
         )
 
@@ -96,6 +97,9 @@ def _tiles(engine: Engine, receipts: Sequence[Receipt]) -> list[dict[str, str]]:
     ]
     if last is not None and last.accuracy is not None:
         tiles.append((f"{100 * last.accuracy:.1f} %", "accuracy before the last round"))
+    if (promised := engine.study.privacy) is not None:
+        meaning = f"of epsilon {promised.epsilon:g} spent (delta {promised.delta:g}, unit {promised.unit})"
+        tiles.append((f"{engine.spent:.3f}", meaning))
     return [{"figure": figure, "meaning": meaning} for figure, meaning in tiles]
 
 
@@ -141,6 +145,34 @@ def _seen(engine: Engine) -> dict[str, str] | None:
     """Return the beginning of one masked input that is held now."""
     found = engine.masked_words()
     return None if found is None else {"site": str(found[0]), "words": " ".join(found[1])}
+
+
+def _privacy(engine: Engine) -> str:
+    promised = engine.study.privacy
+    if promised is None:
+        return "this study adds no noise and claims no epsilon"
+    return (
+        f"every {promised.unit} is protected by epsilon {promised.epsilon:g} at delta {promised.delta:g}, of which "
+        f"{engine.spent:.3f} is spent; {promised.law} noise is in every sum, and each site's own ledger decides"
+    )
+
+
+def _answers(receipts: Sequence[Receipt]) -> list[dict[str, str]]:
+    """Return the lines of what a study of kind analytics found."""
+    found = next((said.answers for said in reversed(receipts) if said.answers), {})
+    return [
+        {"question": answer["name"], "what": label, "value": _estimate(value)}
+        for answer in found.get("answers", ())
+        for label, value in answer["values"].items()
+    ]
+
+
+def _estimate(value: dict[str, float | None]) -> str:
+    if value["value"] is None:
+        return "withheld"
+    text = f"{value['value']:.6g}"
+    bounded = value["deviation"] and value["low"] is not None and value["high"] is not None
+    return f"{text} ({value['low']:.6g} to {value['high']:.6g})" if bounded else text
 
 
 def _least_hidden(engine: Engine) -> str:

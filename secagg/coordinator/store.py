@@ -25,6 +25,8 @@ CREATE TABLE rounds (
     round INTEGER NOT NULL, attempt INTEGER NOT NULL, outcome TEXT NOT NULL, receipt BLOB NOT NULL, line TEXT NOT NULL,
     PRIMARY KEY (round, attempt)
 ) STRICT;
+CREATE TABLE site_receipts (site INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
+CREATE TABLE spent (site INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE transcript (number INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
 """
 
@@ -74,6 +76,24 @@ class Store(Durable):
     def set_sequence(self, site: int, last: int) -> None:
         """Remember a sequence number (inside a transaction)."""
         self._db.execute("INSERT OR REPLACE INTO sequences VALUES (?, ?)", (site, last))
+
+    def site_receipt(self, site: int) -> bytes | None:
+        """Return the last receipt of a site that stands in the transcript."""
+        row = self._db.execute("SELECT value FROM site_receipts WHERE site = ?", (site,)).fetchone()
+        return None if row is None else row[0]
+
+    def set_site_receipt(self, site: int, value: bytes) -> None:
+        """Remember a site's receipt (inside a transaction)."""
+        self._db.execute("INSERT OR REPLACE INTO site_receipts VALUES (?, ?)", (site, value))
+
+    def spent(self, site: int) -> bytes | None:
+        """Return a site's last countersigned statement of what it has spent."""
+        row = self._db.execute("SELECT value FROM spent WHERE site = ?", (site,)).fetchone()
+        return None if row is None else row[0]
+
+    def set_spent(self, site: int, value: bytes) -> None:
+        """Remember a countersigned statement (inside a transaction)."""
+        self._db.execute("INSERT OR REPLACE INTO spent VALUES (?, ?)", (site, value))
 
     # -- the round in progress -------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from protocols import ProtocolError
 from secagg.coordinator.bodies import receive_letter, receive_small
 from secagg.coordinator.engine import Engine, LateFrame
 from secagg.coordinator.gate import Gate, Refused
-from secagg.coordinator.live_round import Contradiction, Letter
+from secagg.coordinator.live_round import Contradiction, Delivery
 from secagg.errors import UsageError
 from secagg.study.durable import StorageError
 from secagg.transport import messages
@@ -59,7 +59,7 @@ class Web:
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._polls: dict[int, int] = {}
-        self._waiting: dict[Cursor, list[tuple[Letter, asyncio.Future[bool]]]] = {}
+        self._waiting: dict[Cursor, list[tuple[Delivery, asyncio.Future[bool]]]] = {}
         self._version = 0
         self.stopping = False
         self._told: set[int] = set()
@@ -186,7 +186,7 @@ class Web:
         progress = self.engine.progress
         for model in (progress.model, progress.best):
             if text == model.hex():
-                return LargeFile(self.engine.model_path(model), media_type="application/octet-stream")
+                return LargeFile(self.engine.models.path(model), media_type="application/octet-stream")
         raise Refused(404, "there is no model with this hash any more")
 
     async def _progress(self, request: Request, head: RequestHead) -> Response:
@@ -208,11 +208,11 @@ class Web:
         if live is None or (live.opening.round, live.opening.attempt) != (round_index, attempt):
             raise Refused(410, f"round {round_index}, attempt {attempt} is not in progress")
         body, file = await receive_letter(request, head, self.engine.store.files, live.config.params)
-        letter = Letter(head.site, number, head.sequence, body, head.digest, file)
+        letter = Delivery(head.site, number, head.sequence, body, head.digest, file)
         await self._journalled(cursor, letter)
         return Response(status_code=204)
 
-    async def _journalled(self, cursor: Cursor, letter: Letter) -> bool:
+    async def _journalled(self, cursor: Cursor, letter: Delivery) -> bool:
         """Wait for a letter's turn; those that came meanwhile are taken with it, and share its write to the disk."""
         told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(cursor, []).append((letter, told))
@@ -222,7 +222,7 @@ class Web:
         self._announce()
         return await told
 
-    async def _take(self, cursor: Cursor, together: list[tuple[Letter, asyncio.Future[bool]]]) -> None:
+    async def _take(self, cursor: Cursor, together: list[tuple[Delivery, asyncio.Future[bool]]]) -> None:
         try:
             outcomes = await asyncio.to_thread(self.engine.accept, cursor, [letter for letter, _ in together])
         except Exception as error:  # noqa: BLE001  # every request that waits is told

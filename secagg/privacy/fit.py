@@ -151,7 +151,7 @@ class _Wanted:
         roughly = self._ratio()
         if isinstance(roughly, Infeasible):
             return roughly
-        low, high = 0, min(most, (levels - 1) // 2, quant.grid.MAX_LEVELS // 2 - 1)
+        low, high = 0, min(most, (levels - 1) // 2, quant.grid.MAX_LEVELS // 2 - 1, self._finest())
         while low < high:
             middle = (low + high + 1) // 2
             if self._fits(middle, roughly * self._sensitivity(middle).l2_squared):
@@ -168,6 +168,14 @@ class _Wanted:
             reason=f"fields of {self.width} bits do not hold {self.clients} sites and the noise for epsilon "
             f"{self.goal.epsilon:g}; take wider fields, a smaller range or fewer releases"
         )
+
+    def _finest(self) -> int:
+        """Return the levels from which on released steps would be finer than the patients' fine ones."""
+        if self.unit is Unit.SITE:
+            return quant.grid.MAX_LEVELS
+        codec = self._codec(1)
+        step = codec.facts.step * math.sqrt(rotated_rows(codec))
+        return max(1, math.floor(step / self.clip * 2.0 ** _fine_bits(codec)))
 
     def _coarsest(self, finest: int, ratio: float) -> int:
         """Return the fewest levels with noise beyond one table that are as good as ``finest`` up to `WASTE`."""
@@ -296,6 +304,10 @@ class _Wanted:
 def _fine(codec: quant.UpdateCodec, clip: float) -> tuple[int, int]:
     """Return (g, B^2): a power of two that cuts the clip into about 2^FINE_BITS fine steps, fewer if 64 bits ask so."""
     step = codec.facts.step * math.sqrt(rotated_rows(codec))
-    bits = min(FINE_BITS, (MAX_SQUARED.bit_length() - 3 - codec.facts.dim.bit_length()) // 2)
-    coarsening = 1 << max(0, math.ceil(math.log2(step / clip)) + bits)
+    coarsening = 1 << max(0, math.ceil(math.log2(step / clip)) + _fine_bits(codec))
     return coarsening, math.floor((clip / (step / coarsening)) ** 2)
+
+
+def _fine_bits(codec: quant.UpdateCodec) -> int:
+    """Return how many bits of the clip the patients' fine grid keeps."""
+    return min(FINE_BITS, (MAX_SQUARED.bit_length() - 3 - codec.facts.dim.bit_length()) // 2)

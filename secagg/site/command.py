@@ -76,8 +76,9 @@ def join_command(
             link = HttpLink(study, site, owner, store.next_sequence, ca_file)
         try:
             with Display(study, quiet=json) as display:
-                member = Member(study, site, owner, rules.for_rounds(study), code, store)
                 rules_folder = (policy_file or path).parent
+                limits, privacy = rules.for_rounds(study), rules.site_privacy(rules_folder, study)
+                member = Member(study, site, owner, limits, code, store, privacy)
                 participant = Participant(
                     member, given, rules, rules_folder, link, display.observe, give_up_after, restored
                 )
@@ -131,10 +132,11 @@ def status_command(
     path: StudyFile = Path("study.toml"),
     key: KeyFile = Path("site.key"),
     state: StateFolder = None,
+    policy_file: PolicyFile = None,
     passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> None:
-    """Show what this site has done in a study: rounds, receipts, and whether it is in one now.
+    """Show what this site has done in a study: rounds, receipts, privacy spent, and whether it is in one now.
 
     Example: secagg status study.toml --key site.key
     """
@@ -145,7 +147,9 @@ def status_command(
     folder = state_folder(path, site, state)
     if not (folder / "site.db").exists():
         raise UsageError(f"this site has not taken part yet: there is nothing in {folder}")
-    told = history(study, site, folder)
+    rules = policy_file or path.parent / "policy.toml"
+    budget = policy.load(rules).privacy if rules.is_file() else None
+    told = history(study, site, folder, budget, rules.parent)
     if json:
         sys.stdout.write(jsonlib.dumps(told) + "\n")
     else:

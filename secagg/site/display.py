@@ -66,6 +66,8 @@ def _line(event: str, facts: dict[str, Any], study: Study) -> str:
         "to approved-models.txt",
         "late": f"round {number}: it went on without this site, which was late; waiting for the next",
         "left": f"left the round: {facts.get('reason')}",
+        "raised": f"this privacy ledger is an old copy; it holds epsilon {facts.get('epsilon', 0):.3f} of cohort "
+        f"{facts.get('cohort')!r} again",
         "restored": f"round {number} is left out: this state was restored, and cannot know what was said in it",
         "declined": f"round {number} declined: {facts.get('reason')}",
         "waiting": f"waiting: {facts.get('reason')}",
@@ -79,6 +81,8 @@ def _receipt(facts: dict[str, Any]) -> str:
         return f"round {said.round + 1}: ended without a sum ({said.reason})"
     judged = Validation(said.counters)
     text = f"round {said.round + 1}: summed over {len(said.included)} sites"
+    if said.spent:
+        text += f"; epsilon {said.spent:.3f} of this study is spent"
     if judged.accuracy is not None and judged.loss is not None:
         text += f"; before it, accuracy {judged.accuracy:.3f} and loss {judged.loss:.4f} on {judged.examples} examples"
     return text if facts["included"] else text + "; this site is not in the sum"

@@ -9,15 +9,24 @@ import msgspec
 from rich.console import Console
 
 from secagg import theme
+from secagg.privacy import Ledger
 from secagg.site.site_round import RoundState
 from secagg.site.store import SiteStore
 from secagg.study.definition import Study
+from secagg.study.policy import PrivacyBudget
 from secagg.study.receipt import SignedReceipt, is_valid
 from secagg.study.rounds import Validation
 
 
-def history(study: Study, site: int, folder: Path) -> dict[str, Any]:
+def history(study: Study, site: int, folder: Path, budget: PrivacyBudget | None, beside: Path) -> dict[str, Any]:
     """Return receipts and the round in progress, as JSON-able values.
+
+    Args:
+        study: which one.
+        site: this site.
+        folder: of its state.
+        budget: of its data, if its policy has one.
+        beside: the policy's folder, where the privacy ledger is.
 
     Raises:
         UsageError: the state cannot be read.
@@ -36,7 +45,19 @@ def history(study: Study, site: int, folder: Path) -> dict[str, Any]:
         "in_round": current,
         "masked_inputs_sent": contributed,
         "rounds": [_round(study, site, one) for one in signed],
+        "answers": next((one.receipt.answers for one in reversed(signed) if one.receipt.answers), None),
+        "privacy": None if budget is None else _privacy(budget, beside),
     }
+
+
+def _privacy(budget: PrivacyBudget, beside: Path) -> dict[str, Any]:
+    """Read what this site's data have cost so far, in all studies."""
+    facts = {"cohort": budget.cohort, "budget": budget.epsilon, "delta": budget.delta, "unit": budget.unit}
+    if not (beside / budget.ledger).exists():
+        return facts | {"spent": 0.0}
+    with Ledger(beside / budget.ledger) as ledger:
+        spent = ledger.epsilon(budget.cohort) if budget.cohort in ledger.cohorts() else 0.0
+    return facts | {"spent": spent}
 
 
 def _round(study: Study, site: int, signed: SignedReceipt) -> dict[str, Any]:
@@ -65,5 +86,13 @@ def show(told: dict[str, Any], console: Console) -> None:
         mine = "included" if entry["included"] else "not included"
         table.add_row(str(entry["round"]), entry["outcome"], str(entry["sites"]), mine, *figures)
     console.print(table)
+    if (privacy := told["privacy"]) is not None:
+        console.print(
+            f"cohort {privacy['cohort']!r}: epsilon {privacy['spent']:.4f} of {privacy['budget']:g} is spent, in all "
+            f"studies (delta {privacy['delta']:g}, unit {privacy['unit']})"
+        )
+    for answer in (told["answers"] or {}).get("answers", ()):
+        values = ", ".join(f"{label} {value['value']}" for label, value in answer["values"].items())
+        console.print(f"{answer['name']}: {values}")
     now = f"in round {told['in_round']}" if told["in_round"] else "in no round"
     console.print(f"now {now}; {told['masked_inputs_sent']} masked inputs were sent in all")

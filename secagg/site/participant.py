@@ -11,11 +11,13 @@ import msgspec
 
 from protocols import ProtocolError
 from secagg.errors import UsageError
+from secagg.privacy import BudgetExhausted, Countersigned, LedgerError, PrivacyRefused, raise_to
 from secagg.site.link import Link, Refusal, Unreachable, pause
 from secagg.site.site_round import Member, SiteRound
 from secagg.study import approval, receipt, weights
 from secagg.study.approval import Approval
 from secagg.study.policy import SitePolicy
+from secagg.transcript.receipts import Receipt, is_signed
 from secagg.transport.messages import Cursor, Finished, Frame, Hello, Offer, Over
 
 T = TypeVar("T")
@@ -25,6 +27,7 @@ APPROVAL_SECONDS = 5.0
 """How often a model that waits for a person's approval is looked up again."""
 
 PROGRESS_SECONDS = 2.0
+OWN_RECEIPTS = "own-receipts.jsonl"
 BROKEN_IN_A_ROW = 3
 """Rounds in which the coordinator broke a rule, one after the other, after which the site stops and says so."""
 
@@ -87,6 +90,7 @@ class Participant:
     def greet(self, version: str) -> None:
         """Sign in."""
         welcome = self._reach(lambda: self._link.hello(Hello(self._given, version)))
+        self._remember_spending(welcome.spent)
         if self._restored:
             self._store.leave_out_until(welcome.round)
         self._observe("welcome", {"members": welcome.members})
@@ -134,6 +138,24 @@ class Participant:
             self._round = SiteRound.begin(self._member, offer, model, self._progress)
         except ProtocolError as error:
             self._decline(offer, str(error))
+        except (PrivacyRefused, LedgerError) as error:
+            raise UsageError(f"this site takes no part in round {offer.round + 1}: {error}") from None
+
+    def _remember_spending(self, last: Countersigned | None) -> None:
+        """Let a privacy ledger that was restored from a copy hold no less than this site once stated.
+
+        Raises:
+            UsageError: a statement that this site or the coordinator did not sign.
+        """
+        privacy = self._member.privacy
+        if last is None or privacy is None:
+            return
+        witness = bytes.fromhex(self._member.study.study.coordinator_key)
+        try:
+            if raise_to(privacy.ledger, last, self._member.identity.public, witness):
+                self._observe("raised", {"cohort": privacy.cohort, "epsilon": privacy.ledger.epsilon(privacy.cohort)})
+        except LedgerError as error:
+            raise UsageError(f"the coordinator's copy of what this site has spent cannot be used: {error}") from None
 
     def _check_offer(self, offer: Offer) -> None:
         """Refuse a round whose members did not all sign this very study.
@@ -146,8 +168,37 @@ class Participant:
         for site in offer.clients:
             if site not in given or not approval.is_valid(study, given[site]):
                 raise UsageError(f"the coordinator invites site {site}, which has not signed this study: ask the lead")
+        self._check_logged(offer)
         if self._policy.max_rounds is not None and offer.round >= self._policy.max_rounds:
             raise UsageError(f"policy.toml allows {self._policy.max_rounds} rounds, and they are over")
+
+    def _check_logged(self, offer: Offer) -> None:
+        """Refuse a coordinator whose log lacks a round that it told this site was summed with it.
+
+        Raises:
+            UsageError: it does, or it holds a receipt that this site did not sign.
+        """
+        study, site, logged = self._member.study, self._member.site, offer.logged
+        told = [(own.round_index, own.attempt) for own in self._logged_receipts()]
+        last = max(told, default=None)
+        if logged is None:
+            if last is not None:
+                raise UsageError(
+                    f"the coordinator's log lacks this site's receipt of round {last[0] + 1}: ask the lead"
+                )
+            return
+        key = study.roster.key(site) or b""
+        if logged.client != site or logged.study != study.name or not is_signed(logged, key):
+            raise UsageError("the coordinator's log holds a receipt that this site did not sign: ask the lead")
+        if last is not None and (logged.round_index, logged.attempt) < last:
+            raise UsageError(f"the coordinator's log lacks this site's receipt of round {last[0] + 1}: ask the lead")
+
+    def _logged_receipts(self) -> list[Receipt]:
+        """Return this site's receipts of the rounds of which the coordinator signed that they were summed."""
+        told = [msgspec.json.decode(data, type=receipt.SignedReceipt).receipt for data in self._store.receipts()]
+        summed = {(said.round, said.attempt) for said in told if said.outcome == "opened"}
+        own = [msgspec.json.decode(data, type=Receipt) for data in self._store.own_receipts()]
+        return [one for one in own if (one.round_index, one.attempt) in summed]
 
     def _decline(self, offer: Offer, reason: str) -> None:
         self._observe("declined", {"round": offer.round, "reason": reason})
@@ -161,8 +212,11 @@ class Participant:
             return
         try:
             self._round.take(frame, self._progress)
-        except ProtocolError as error:
+        except (ProtocolError, LedgerError) as error:
             raise Leave(str(error)) from None
+        except (BudgetExhausted, PrivacyRefused) as error:
+            self._close(None)
+            raise UsageError(f"this site takes no part in round {frame.round + 1}: {error}") from None
 
     def _end(self, over: Over) -> None:
         """Keep the receipt of a round that is over, if it is the coordinator's."""
@@ -202,7 +256,15 @@ class Participant:
                 self._store.keep_receipt(said.round, said.attempt, msgspec.json.encode(signed))
             self._store.forget_round()
         self._store.erase()
+        if signed is not None:
+            self._write_own_receipts()
         self._round = None
+
+    def _write_own_receipts(self) -> None:
+        """Write this site's receipts to a file of lines, which ``secagg audit --receipts`` compares with the log."""
+        lines = b"".join(msgspec.json.encode(one) + b"\n" for one in self._logged_receipts())
+        with self._store.complaining("write its receipts"):
+            (self._store.folder / OWN_RECEIPTS).write_bytes(lines)
 
     def _fetch_results(self, finished: Finished) -> None:
         for name, model in (("last", finished.model), ("best", finished.best)):

@@ -11,6 +11,7 @@ import msgspec
 import quant
 from protocols.pairwise import LocalPolicy
 from secagg.config import RoundConfig
+from secagg.privacy import SitePrivacy, receipts
 from secagg.session import ClientSession
 from secagg.site.store import SiteStore
 from secagg.study import rounds, task, weights
@@ -18,7 +19,8 @@ from secagg.study.definition import Study
 from secagg.study.identity import Identity
 from secagg.study.task import Context, Task
 from secagg.study.weights import Weights
-from secagg.transport.messages import Cursor, Frame, Offer
+from secagg.transcript.receipts import NOTHING, Receipt, ReceiptKeeper, receipt_hash
+from secagg.transport.messages import Cursor, Frame, Offer, Spent
 
 
 class RoundState(msgspec.Struct, frozen=True):
@@ -49,6 +51,7 @@ class Member:
         limits: what its policy insists on.
         task: its training code.
         store: its journal and ledger.
+        privacy: what it may spend, in a private study.
     """
 
     study: Study
@@ -57,6 +60,7 @@ class Member:
     limits: LocalPolicy
     task: Task
     store: SiteStore
+    privacy: SitePrivacy | None = None
 
 
 class SiteRound:
@@ -66,6 +70,7 @@ class SiteRound:
         self._member, self.offer, self._model = member, offer, model
         layout = quant.Layout.of(model)
         self.config: RoundConfig = rounds.round_config(member.study, layout, offer.clients, offer.round, offer.attempt)
+        self._query = rounds.query_of(member.study)
         self._have = 0
         self._trained: Trained | None = None
         self._session: ClientSession
@@ -74,12 +79,16 @@ class SiteRound:
     def begin(cls, member: Member, offer: Offer, model: bytes, progress: Callable[[float], None]) -> SiteRound:
         """Train, then agree to the round; the first frame is in the outbox afterwards.
 
+        In a private round nothing touches data yet: that is done when the masked input is wanted and charged.
+
         Raises:
             protocols.RemoteProtocolError: the policy or the ledger refuses the round; nothing was said.
+            secagg.privacy.PrivacyRefused: the privacy policy or budget refuses it; nothing was said.
             StorageError: the disk refuses; nothing was said.
         """
         taking_part = cls(member, offer, weights.decode(model))
-        taking_part._trained = taking_part._train(progress)
+        if member.privacy is None:
+            taking_part._trained = taking_part._train(progress)
         store = member.store
         (store.models / "round.safetensors").write_bytes(model)
         with store.transaction():
@@ -91,6 +100,7 @@ class SiteRound:
                 identity=member.identity.secret,
                 ledger=store,
                 data_version=offer.model.hex(),
+                privacy=member.privacy,
             )
             taking_part._note([taking_part._session.start()])
         return taking_part
@@ -110,7 +120,12 @@ class SiteRound:
         taking_part = cls(member, known.offer, weights.decode(model))
         taking_part._have = known.have
         taking_part._session = ClientSession.restore(
-            taking_part.config, member.site, snapshot, ledger=store, data_version=known.offer.model.hex()
+            taking_part.config,
+            member.site,
+            snapshot,
+            ledger=store,
+            data_version=known.offer.model.hex(),
+            privacy=member.privacy,
         )
         return taking_part
 
@@ -131,36 +146,76 @@ class SiteRound:
         """
         if (frame.round, frame.attempt, frame.number) != (self.offer.round, self.offer.attempt, self._have):
             return  # an answer to an older question
-        if self._trained is None and self._may_want_input():
+        if self._trained is None and self._member.privacy is None and self._may_want_input():
             self._trained = self._train(progress)
-        with self._member.store.transaction():
+        store = self._member.store
+        with store.transaction():
+            store.took(frame.data)
             replies = list(self._session.receive(frame.data))
+            spent = None
             if self._session.wants_input:
-                replies += self._masked()
+                replies += self._masked(progress)
+                spent = self._spent()
             self._have += 1
-            self._note(replies)
+            self._note(replies, self._receipt(replies), spent)
 
     def _may_want_input(self) -> bool:
         """Tell whether the next frame may ask for input: train before the transaction, not in it."""
         return not self._session.has_sent_input
 
-    def _masked(self) -> list[bytes]:
-        trained = self._trained
-        if trained is None:
-            raise RuntimeError("the machine wants input before anything was trained")
-        contribution = self._session.prepare(trained.update, trained.weight, trained.counters)
+    def _masked(self, progress: Callable[[float], None]) -> list[bytes]:
+        if self._member.privacy is not None:
+            # The ledger's own file has the charge, and the noise is drawn, before the function is called.
+            contribution = self._session.prepare(lambda: self._private(progress))
+        else:
+            trained = self._trained
+            if trained is None:
+                raise RuntimeError("the machine wants input before anything was trained")
+            contribution = self._session.prepare(trained.update, trained.weight, trained.counters)
         self._trained = None
         return list(self._session.submit(contribution, self.offer.model))
 
-    def _note(self, frames: list[bytes]) -> None:
+    def _note(self, frames: list[bytes], receipt: Receipt | None = None, spent: Spent | None = None) -> None:
         store = self._member.store
-        store.post(frames)
+        store.post(frames, receipt, spent)
         store.set_fact("snapshot", self._session.snapshot())
         store.set_fact("round", msgspec.msgpack.encode(RoundState(self.offer, self._have, self._member.study.hash)))
 
-    def _train(self, progress: Callable[[float], None]) -> Trained:
+    def _spent(self) -> Spent | None:
+        """State what the privacy ledger holds, this round included, for the coordinator to countersign."""
+        if self._member.privacy is None:
+            return None
+        return Spent(*receipts.issue(self._member.privacy.ledger, self._member.identity.secret.reveal()))
+
+    def _receipt(self, replies: list[bytes]) -> Receipt | None:
+        """Sign what this site saw and said, once it has answered; it is worked out from the journal."""
+        if not self._session.over or not replies:
+            return None
+        store, logged = self._member.store, self.offer.logged
+        keeper = ReceiptKeeper(
+            self.config.params, self._member.site, NOTHING if logged is None else receipt_hash(logged)
+        )
+        for frame in store.inbox():
+            keeper.received(frame)
+        for frame in (*store.outbox(), *replies):
+            keeper.sent(frame)
+        if not keeper.answered:
+            return None
+        attests = ("encoded",) if self._member.privacy is None else ("encoded", "noise")
+        made = keeper.receipt(self._member.identity.secret, attests=attests)
+        store.keep_own_receipt(made)
+        return made
+
+    def _private(self, progress: Callable[[float], None]) -> Any:
+        member, context = self._member, self._context(progress)
+        if self._query is not None:
+            return self._query.contribute(task.columns(member.task, context), private=True)
+        unit = "site" if member.study.privacy is None else member.study.privacy.unit
+        return task.private_contribution(member.task, dict(self._model), context, self.config.layout, unit)
+
+    def _context(self, progress: Callable[[float], None]) -> Context:
         member = self._member
-        context = Context(
+        return Context(
             study=member.study.name,
             site=member.site,
             sites=self.offer.clients,
@@ -169,6 +224,11 @@ class SiteRound:
             options=member.study.task,
             progress=progress,
         )
+
+    def _train(self, progress: Callable[[float], None]) -> Trained:
+        member, context = self._member, self._context(progress)
+        if self._query is not None:
+            return Trained(self._query.contribute(task.columns(member.task, context)), None, {})
         counters = task.counters(member.task, dict(self._model), context)
         update, weight = task.contribution(member.task, dict(self._model), context, member.study.training.max_examples)
         self.config.layout.flatten(update)  # refuse a useless update before the round begins

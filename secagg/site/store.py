@@ -8,6 +8,7 @@ would not know what was said since).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +16,16 @@ import msgspec
 
 from protocols.pairwise.ledger import Participation
 from secagg.study.durable import Durable
+from secagg.transcript.receipts import Receipt
 from secagg.transport import messages
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE ledger (entry INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE outbox (number INTEGER PRIMARY KEY, data BLOB, file TEXT) STRICT;
+CREATE TABLE inbox (number INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+CREATE TABLE own_receipts (round INTEGER NOT NULL, attempt INTEGER NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (round, attempt)) STRICT;
 CREATE TABLE receipts (round INTEGER NOT NULL, attempt INTEGER NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY (round, attempt)) STRICT;
 """
@@ -68,7 +73,7 @@ class SiteStore(Durable):
         """Return a number larger than any before, across restarts."""
         if self._next >= self._reserved:
             self._reserved = self._next + RESERVE
-            with self.transaction():
+            with nullcontext() if self._db.in_transaction else self.transaction():
                 self.set_fact("sequence", str(self._reserved).encode())
         self._next += 1
         return self._next
@@ -79,21 +84,40 @@ class SiteStore(Durable):
 
     # -- the round in progress -------------------------------------------------------------------------------------
 
-    def post(self, frames: Sequence[bytes]) -> None:
+    def took(self, frame: bytes) -> None:
+        """Keep a frame of the coordinator's until the round closes (inside a transaction)."""
+        self._db.execute("INSERT INTO inbox (data) VALUES (?)", (frame,))
+
+    def inbox(self) -> list[bytes]:
+        """Return the frames that were taken in this round, in order."""
+        return [row[0] for row in self._db.execute("SELECT data FROM inbox ORDER BY number")]
+
+    def outbox(self) -> Iterator[bytes]:
+        """Give all frames that were posted in this round, in order."""
+        for data, file in self._db.execute("SELECT data, file FROM outbox ORDER BY number").fetchall():
+            letter = messages.decode(self.read_file(file) if data is None else data, messages.Letter)
+            yield from letter.frames
+
+    def post(
+        self, frames: Sequence[bytes], receipt: Receipt | None = None, spent: messages.Spent | None = None
+    ) -> None:
         """Put frames into the outbox (inside a transaction), as one letter or, if they are many bytes, several.
+
+        Args:
+            frames: in order.
+            receipt: of this site, to go with the last of them.
+            spent: what the site has spent, to go with the last of them.
 
         Raises:
             StorageError: the disk refuses.
         """
         count = self._db.execute("SELECT COALESCE(MAX(number) + 1, 0) FROM outbox").fetchone()[0]
-        for number, parts in enumerate(messages.letters(frames), count):
-            data, file = None, None
-            if sum(map(len, parts)) <= messages.SMALL_LETTER:
-                data = b"".join(parts)
-            else:
+        for number, letter in enumerate(messages.letters(frames, receipt, spent), count):
+            data, file = messages.encode(letter), None
+            if len(data) > messages.SMALL_LETTER:
                 file = str(number)
-                self.write_file(file, parts)
-            self._db.execute("INSERT INTO outbox VALUES (?, ?, ?)", (number, data, file))
+                self.write_file(file, [data])
+            self._db.execute("INSERT INTO outbox VALUES (?, ?, ?)", (number, None if file else data, file))
 
     def unsent(self) -> Iterator[Letter]:
         """Give the letters of which this process has no acknowledgement, in order, one at a time.
@@ -112,6 +136,7 @@ class SiteStore(Durable):
     def forget_round(self) -> None:
         """Erase the secrets of the round (inside a transaction); `erase` afterwards."""
         self._db.execute("DELETE FROM outbox")
+        self._db.execute("DELETE FROM inbox")
         self._db.execute("DELETE FROM facts WHERE name IN ('round', 'snapshot')")
         self._acknowledged = -1
 
@@ -139,6 +164,15 @@ class SiteStore(Durable):
     def keep_receipt(self, round_index: int, attempt: int, value: bytes) -> None:
         """Keep a signed receipt (inside a transaction)."""
         self._db.execute("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?)", (round_index, attempt, value))
+
+    def keep_own_receipt(self, receipt: Receipt) -> None:
+        """Keep what this site signed of a round (inside a transaction)."""
+        row = (receipt.round_index, receipt.attempt, msgspec.json.encode(receipt))
+        self._db.execute("INSERT OR REPLACE INTO own_receipts VALUES (?, ?, ?)", row)
+
+    def own_receipts(self) -> list[bytes]:
+        """Return all that this site signed, oldest first, each as JSON."""
+        return [row[0] for row in self._db.execute("SELECT value FROM own_receipts ORDER BY round, attempt")]
 
     def receipts(self) -> list[bytes]:
         """Return all receipts, oldest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ import quant
 from protocols import ParameterError
 from protocols.pairwise import Roster, default_threshold
 from protocols.pairwise.params import Adversary, Protocol
+from secagg import analytics
 from secagg.errors import UsageError
 from secagg.study import toml
 from secagg.study.fingerprint import fingerprint
@@ -83,6 +85,33 @@ class Training(Section, frozen=True, kw_only=True):
     attempts: Annotated[int, Meta(ge=1, le=64)] = 4
 
 
+class Privacy(Section, frozen=True, kw_only=True):
+    """``[privacy]``: noise inside the sum, so that nobody learns of one patient (or site) by it.
+
+    Grid, field width and noise are then chosen together: there is no ``[quantization]``.
+
+    Attributes:
+        epsilon: promised after all releases.
+        delta: of the promise.
+        unit: whose presence is hidden: every ``"patient"``'s, or every ``"site"``'s.
+        clip: Euclidean norm of one patient's (or site's) contribution, model units.
+        law: of the noise.
+        width: bits of one coordinate on the wire.
+        patients: how many the largest site has, a public estimate: it scales the range and the mean (accuracy only).
+        releases: rounds in which data are used, lost ones included, after which the study ends; by default
+            ``training.rounds``.
+    """
+
+    epsilon: Annotated[float, Meta(gt=0, le=1e6)]
+    delta: Annotated[float, Meta(gt=0, lt=1)] = 1e-5
+    unit: Literal["patient", "site"] = "patient"
+    clip: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
+    law: Literal["skellam", "discrete gaussian"] = "skellam"
+    width: Annotated[int, Meta(ge=2, le=56)] = 16
+    patients: Annotated[int, Meta(ge=1, le=1 << 24)] = 100
+    releases: Annotated[int, Meta(ge=1, le=1 << 20)] | None = None
+
+
 class Deadlines(Section, frozen=True, kw_only=True):
     """``[deadlines]``, in seconds.
 
@@ -122,6 +151,7 @@ class Study(Section, frozen=True, kw_only=True, dict=True):
 
     Attributes:
         quantization: keys of ``quant.presets``.
+        privacy: noise and budget; none for a study without.
         task: free options that reach every site's ``train`` function, signed with the rest.
         site: the members, at least three once the study runs.
     """
@@ -131,6 +161,7 @@ class Study(Section, frozen=True, kw_only=True, dict=True):
     model: Model
     protocol: Protection = Protection()
     quantization: dict[str, Any] = {}
+    privacy: Privacy | None = None
     deadlines: Deadlines = Deadlines()
     task: dict[str, Any] = {}
     site: tuple[Site, ...] = ()
@@ -139,6 +170,11 @@ class Study(Section, frozen=True, kw_only=True, dict=True):
     def name(self) -> str:
         """The study's name."""
         return self.study.name
+
+    @property
+    def analytics(self) -> bool:
+        """Whether the study asks questions instead of training."""
+        return self.task.get("kind") == "analytics"
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -212,6 +248,8 @@ def parse(text: str, name: str = "study.toml") -> Study:
     unknown = sorted(set(study.quantization) - set(quant.presets.KEYS))
     if unknown:
         raise refuse(f"quantization.{unknown[0]}", f"unknown; known are {', '.join(quant.presets.KEYS)}")
+    for place, says in _contradictions(study):
+        raise refuse(place, says)
     try:
         _ = study.roster, study.hash
     except ParameterError as error:
@@ -219,6 +257,32 @@ def parse(text: str, name: str = "study.toml") -> Study:
     except ValueError:
         raise refuse("task", "not-a-number and infinity cannot be signed") from None
     return study
+
+
+def _contradictions(study: Study) -> Iterator[tuple[str, str]]:
+    """Give (key, complaint) of what does not go together."""
+    if study.analytics:
+        try:
+            analytics.from_config(study.task)
+        except UsageError as error:
+            yield "task.kind", str(error)
+        if study.training.rounds != 1 or study.training.max_examples is not None:
+            yield "training.rounds", "a study of kind analytics has rounds = 1, and no max_examples"
+    if study.privacy is None:
+        return
+    if study.quantization:
+        yield (
+            next(iter(f"quantization.{key}" for key in study.quantization)),
+            ("with [privacy], grid and noise are chosen together: remove [quantization], and see width"),
+        )
+    if study.training.max_examples is not None:
+        yield "training.max_examples", "with [privacy] no site's number of examples is sent: remove the line"
+    if study.training.patience:
+        yield "training.patience", "with [privacy] nothing is validated, so nothing can improve: set 0"
+    if study.protocol.protocol != "secagg":
+        yield "protocol.protocol", 'with [privacy] choose "secagg": its noise is sized for the threshold'
+    if study.analytics and study.privacy.unit != "patient":
+        yield "privacy.unit", 'analytics protects every "patient"'
 
 
 def check_ready(study: Study) -> None:

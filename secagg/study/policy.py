@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,8 +13,65 @@ from protocols import ParameterError
 from protocols.pairwise import LocalPolicy
 from protocols.pairwise.params import Adversary
 from secagg.errors import UsageError
+from secagg.privacy import (
+    Budget,
+    Ledger,
+    LedgerError,
+    LocalPrivacyPolicy,
+    PrivacyInputError,
+    Relation,
+    SitePrivacy,
+    Unit,
+)
 from secagg.study import toml
 from secagg.study.definition import Study
+
+
+class PrivacyBudget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``[privacy]``: what this site's data may cost, over all studies and for good.
+
+    Attributes:
+        cohort: this site's own name for the version of its data that its task uses; every cohort has its own budget.
+        epsilon: most that may ever be spent of it.
+        delta: at this delta.
+        unit: whom the budget protects.
+        clip: the only clip that is accepted; absent for that of the study as it was signed.
+        max_survivors: most sites that this one believes to be real and to add noise; absent for all of the roster.
+        min_colluders: fewest sites that must be assumed to add none.
+        ledger: file of the ledger beside the policy. It outlives every study: back it up.
+    """
+
+    cohort: Annotated[str, Meta(min_length=1, max_length=200)]
+    epsilon: Annotated[float, Meta(gt=0, le=1e6)]
+    delta: Annotated[float, Meta(gt=0, lt=1)] = 1e-5
+    unit: Literal["patient", "site"] = "patient"
+    clip: Annotated[float, Meta(gt=0)] | None = None
+    max_survivors: Annotated[int, Meta(ge=2)] | None = None
+    min_colluders: Annotated[int, Meta(ge=1)] = 1
+    ledger: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")] = "privacy-ledger.db"
+
+    def open(self, folder: Path, study: Study) -> SitePrivacy:
+        """Open the ledger beside the policy.
+
+        Raises:
+            UsageError: a ledger that cannot be used, or whose budget for this cohort is another one.
+        """
+        unit = Unit(self.unit)
+        relation = Relation.ADD_REMOVE if unit is Unit.PATIENT else Relation.ZERO_OUT
+        try:
+            ledger = Ledger(folder / self.ledger)
+            ledger.open_cohort(
+                self.cohort, Budget(epsilon=self.epsilon, delta=self.delta, unit=unit, relation=relation)
+            )
+            rules = LocalPrivacyPolicy(
+                max_survivors=self.max_survivors or len(study.site),
+                clip=self.clip,
+                min_colluders=self.min_colluders,
+                max_delta=self.delta,
+            )
+        except (LedgerError, PrivacyInputError, sqlite3.Error) as error:
+            raise UsageError(f"policy.toml, [privacy]: {error}") from None
+        return SitePrivacy(ledger, rules, self.cohort)
 
 
 class SitePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,6 +90,7 @@ class SitePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         max_rounds: rounds of one study this site takes part in; absent for no limit.
         approve_models: ``"all"``, or ``"manual"``: train only models whose hash stands in ``approved_models``.
         approved_models: file beside the policy, one SHA-256 a line.
+        privacy: budget of this site's data; with it, the site takes part in private studies only.
     """
 
     studies: tuple[str, ...] | None = None
@@ -46,6 +105,7 @@ class SitePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     max_rounds: Annotated[int, Meta(ge=1)] | None = None
     approve_models: Literal["all", "manual"] = "all"
     approved_models: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")] = "approved-models.txt"
+    privacy: PrivacyBudget | None = None
 
     def for_rounds(self, study: Study) -> LocalPolicy:
         """Return what the protocol machine checks in every round of ``study``.
@@ -61,6 +121,10 @@ class SitePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise UsageError(
                 f"policy.toml asks for {self.colluders} tolerated colluders; the study tolerates {study.colluders}"
             )
+        if self.privacy is not None and study.privacy is None:
+            raise UsageError("policy.toml has a privacy budget; the study adds no noise, so this site takes no part")
+        if self.privacy is None and study.privacy is not None:
+            raise UsageError("the study spends privacy: say in policy.toml, [privacy], which cohort may spend how much")
         try:
             return LocalPolicy(
                 min_clients=self.min_sites,
@@ -76,6 +140,10 @@ class SitePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             )
         except ParameterError as error:
             raise UsageError(f"policy.toml: {error}") from None
+
+    def site_privacy(self, folder: Path, study: Study) -> SitePrivacy | None:
+        """Return ledger and rules for a private study, ``None`` for others; see ``PrivacyBudget.open``."""
+        return None if self.privacy is None else self.privacy.open(folder, study)
 
     def allows_model(self, folder: Path, model_hash: bytes) -> bool:
         """Tell whether a person at this site approved the model, where the policy asks for it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -30,6 +30,8 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         reason: why it was aborted.
         counters: the opened sums of the counters.
         total_weight: the opened sum of weights.
+        spent: epsilon of all rounds so far in which data were used, in a private study; see ``[privacy]``.
+        answers: what a study of kind analytics found (``secagg.analytics.Answers.as_dict``).
         head: hash of the coordinator's transcript up to this round.
     """
 
@@ -45,6 +47,8 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     reason: Annotated[str, Meta(max_length=500)] = ""
     counters: dict[str, int] = {}
     total_weight: int = 0
+    spent: float = 0.0
+    answers: dict[str, Any] = {}
     head: str = ""
 
     def statement(self) -> bytes:

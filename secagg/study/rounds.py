@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import quant
+from protocols.pairwise import default_threshold
+from secagg import analytics
 from secagg.config import RoundConfig
 from secagg.errors import UsageError
-from secagg.study.definition import Study
+from secagg.opened import Opened
+from secagg.privacy import Fitted, Goal, Infeasible, fit
+from secagg.study.definition import Privacy, Study
 
 COUNTERS = ("validated", "correct", "loss_millionths")
 """Whole numbers that every site adds to the sum: validation examples, right answers, and their loss in 10^-6."""
@@ -32,30 +37,89 @@ def round_config(
         attempt: number of the try, from 0.
 
     Raises:
-        UsageError: clients that are no members.
+        UsageError: clients that are no members, or a promise of privacy that cannot be kept.
         quant.QuantError: quantization that cannot be used, or that this cohort overflows.
         protocols.ParameterError: a cohort that makes no protocol.
     """
     if strangers := set(clients) - set(study.ids):
         raise UsageError(f"sites {sorted(strangers)} are not in the roster of study {study.name!r}")
     protection = study.protocol
+    agreed: dict[str, Any] = {
+        "threshold": protection.threshold,
+        "study": study.name,
+        "round_index": round_index,
+        "attempt": attempt,
+        "adversary": protection.adversary,
+        "roster": study.roster.hash(),
+        "colluders": study.colluders,
+        "protocol": protection.protocol,
+        "attempt_limit": study.training.attempts,
+    }
+    goal = _goal(study, len(clients))
+    if (query := query_of(study)) is not None:
+        return query.round_config(clients, goal, **agreed)
+    if goal is not None and study.privacy is not None:
+        fitted = _fitted(study.privacy, goal, len(clients), layout.dim)
+        return RoundConfig(tuple(clients), layout, fitted.quantization, privacy=fitted.privacy, **agreed)
     return RoundConfig(
-        clients=tuple(clients),
-        layout=layout,
-        quantization=study.quantization,
+        tuple(clients),
+        layout,
+        study.quantization,
         max_weight=study.training.max_examples,
-        threshold=protection.threshold,
-        study=study.name,
-        round_index=round_index,
-        attempt=attempt,
-        adversary=protection.adversary,
-        roster=study.roster.hash(),
-        colluders=study.colluders,
-        protocol=protection.protocol,
-        attempt_limit=study.training.attempts,
         counters=COUNTERS,
         monitor=False,
+        **agreed,
     )
+
+
+def query_of(study: Study) -> analytics.Query | None:
+    """Return what a study of kind analytics asks."""
+    return analytics.from_config(study.task) if study.analytics else None
+
+
+def releases(study: Study) -> int:
+    """Return in how many rounds data may be used; lost ones count."""
+    return (study.privacy and study.privacy.releases) or study.training.rounds
+
+
+def _goal(study: Study, clients: int) -> Goal | None:
+    """Return what is promised, and what a round of so many sites must survive."""
+    protection, promised = study.protocol, study.privacy
+    if promised is None:
+        return None
+    colluders = max(1, study.colluders)
+    return Goal(
+        epsilon=promised.epsilon,
+        delta=promised.delta,
+        releases=releases(study),
+        least_survivors=protection.threshold or default_threshold(clients, protection.adversary, study.colluders),
+        colluders=colluders,
+    )
+
+
+@lru_cache(maxsize=8)
+def _fitted(promised: Privacy, goal: Goal, clients: int, dim: int) -> Fitted:
+    """Choose grid and noise; everybody computes the same, and is held to it by the hash of the round's parameters."""
+    found = fit(
+        goal,
+        clients=clients,
+        dim=dim,
+        clip=promised.clip,
+        unit=promised.unit,
+        width=promised.width,
+        patients=promised.patients if promised.unit == "patient" else 1,
+        law=promised.law,
+    )
+    if isinstance(found, Infeasible):
+        raise UsageError(f"[privacy] cannot be kept: {found.reason}")
+    return found
+
+
+def mean(study: Study, opened: Opened) -> NDArray[np.float64]:
+    """Return the change of the weights: the mean over sites, or, of unit patient, over the estimated patients."""
+    if study.privacy is not None and study.privacy.unit == "patient":
+        return opened.sum / (study.privacy.patients * len(opened.included))
+    return opened.mean
 
 
 def moved(weights: Mapping[str, NDArray[Any]], change: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import quant
 from secagg.errors import UsageError
+from secagg.privacy import PatientUpdates
 from secagg.study.rounds import LOSS_SCALE
 from secagg.study.weights import Weights
 
@@ -43,7 +45,9 @@ class Task:
 
     Attributes:
         train: (weights, context) -> update, or (update, examples) in a study that weighs sites by their examples. The
-            update is the change of the weights: names to numpy arrays or torch tensors.
+            update is the change of the weights: names to numpy arrays or torch tensors. In a private study of unit
+            patient it is ``PatientUpdates``, or (patient, update) pairs. In a study of kind analytics the function is
+            (context) -> columns of rows.
         evaluate: (weights, context) -> ``{"examples": n, "correct": c, "loss": sum of losses}`` on validation data, or
             ``None`` if the task has none. Whole-study sums are all that leaves the site.
         initial: (options) -> weights, for the lead.
@@ -120,6 +124,31 @@ def counters(task: Task, weights: Weights, context: Context) -> dict[str, int]:
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise UsageError(f"evaluate returns numbers under 'examples', 'correct' and 'loss': {error!r}") from None
     return {"validated": examples, "correct": correct, "loss_millionths": millionths}
+
+
+def private_contribution(task: Task, weights: Weights, context: Context, layout: quant.Layout, unit: str) -> Any:
+    """Train in a private round: ``PatientUpdates`` for unit patient, else an update.
+
+    Raises:
+        UsageError: ``train`` returns something else.
+    """
+    result = task.train(weights, context)
+    if unit != "patient":
+        return result[0] if isinstance(result, tuple) else result
+    if isinstance(result, PatientUpdates):
+        return result
+    try:
+        return PatientUpdates.of(result, layout)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"with unit patient, train returns PatientUpdates, or pairs of a patient's id and update: {error}"
+        ) from None
+
+
+def columns(task: Task, context: Context) -> Any:
+    """Return the site's rows for a study of kind analytics, where the task's function is called with the context."""
+    found: Any = task.train
+    return found(context)
 
 
 def contribution(task: Task, weights: Weights, context: Context, max_examples: int | None) -> tuple[Any, int | None]:

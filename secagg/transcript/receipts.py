@@ -15,7 +15,7 @@ from protocols.errors import LocalProtocolError
 from protocols.pairwise import messages as m
 from protocols.pairwise.params import ClientId, RoundParams
 from protocols.secret import Secret
-from protocols.suites import Context
+from protocols.suites import CLASSICAL, Context
 from protocols.wire import Message
 
 Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -83,6 +83,11 @@ def receipt_statement(receipt: Receipt) -> tuple[Context, ...]:
         receipt.attests,
         bytes.fromhex(receipt.previous),
     )
+
+
+def is_signed(receipt: Receipt, key: bytes) -> bool:
+    """Tell whether the owner of the identity ``key`` signed this receipt."""
+    return CLASSICAL.verify(key, bytes.fromhex(receipt.signature), "receipt", *receipt_statement(receipt))
 
 
 def receipt_hash(receipt: Receipt) -> str:

@@ -9,8 +9,10 @@ import msgspec
 from msgspec import Meta
 
 from secagg.errors import UsageError
+from secagg.privacy import Countersigned
 from secagg.study.approval import Approval
 from secagg.study.receipt import SignedReceipt
+from secagg.transcript.receipts import Receipt
 
 T = TypeVar("T")
 
@@ -23,7 +25,8 @@ SMALL_LETTER = 1 << 16
 LETTER_BYTES = 8 << 20
 """Frames travel together, as one letter, up to this size; a larger frame travels alone."""
 
-LENGTH_BYTES = 4
+BESIDE_BYTES = 8 << 20
+"""Room in a letter for what is not frames: lengths, a receipt of a round with thousands of sites, a ledger's totals."""
 
 Round = Annotated[int, Meta(ge=0, lt=1 << 32)]
 
@@ -47,12 +50,35 @@ class Welcome(Shape, frozen=True):
         sequence: the highest sequence number that this site has used, as far as the coordinator knows.
         members: how many members have approved so far.
         round: number of the round that is on, or comes next.
+        spent: the site's last statement of what it has spent, countersigned; for a ledger that was restored.
     """
 
     time: float
     sequence: int
     members: int
     round: Round
+    spent: Countersigned | None = None
+
+
+class Spent(Shape, frozen=True):
+    """What a site's privacy ledger holds, as ``secagg.privacy.receipts.issue`` signed it."""
+
+    receipt: bytes
+    signature: bytes
+
+
+class Letter(Shape, frozen=True):
+    """What a site sends at once.
+
+    Attributes:
+        frames: of the protocol, in order.
+        receipt: the site's word on the round, with its answer to the unmasking.
+        spent: with the masked input of a private round, what the site has spent by then, this round included.
+    """
+
+    frames: Annotated[tuple[bytes, ...], Meta(min_length=1)]
+    receipt: Receipt | None = None
+    spent: Spent | None = None
 
 
 class Cursor(Shape, frozen=True):
@@ -81,6 +107,7 @@ class Offer(Shape, frozen=True, tag="offer"):
         model: SHA-256 of the weights to begin with.
         model_bytes: size of their file.
         approvals: of the invited members.
+        logged: this site's last receipt in the coordinator's transcript; the next one names it.
     """
 
     round: Round
@@ -89,6 +116,7 @@ class Offer(Shape, frozen=True, tag="offer"):
     model: Annotated[bytes, Meta(min_length=32, max_length=32)]
     model_bytes: int
     approvals: tuple[Approval, ...]
+    logged: Receipt | None = None
 
 
 class Frame(Shape, frozen=True, tag="frame"):
@@ -134,36 +162,18 @@ class Progress(Shape, frozen=True):
 _INSTRUCTIONS: msgspec.msgpack.Decoder[Instruction] = msgspec.msgpack.Decoder(Instruction)
 
 
-def letters(frames: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """Give the parts of the letters that carry ``frames``, in order: before each frame, its length (big-endian)."""
-    parts: list[bytes] = []
+def letters(frames: Sequence[bytes], receipt: Receipt | None = None, spent: Spent | None = None) -> Iterator[Letter]:
+    """Give the letters that carry ``frames``, in order; what goes with them is in the last."""
+    together: list[bytes] = []
     size = 0
     for frame in frames:
-        if parts and size + LENGTH_BYTES + len(frame) > LETTER_BYTES:
-            yield parts
-            parts, size = [], 0
-        parts += [len(frame).to_bytes(LENGTH_BYTES, "big"), frame]
-        size += LENGTH_BYTES + len(frame)
-    if parts:
-        yield parts
-
-
-def frames(letter: bytes) -> list[bytes]:
-    """Read the frames of a letter.
-
-    Raises:
-        UsageError: it is none.
-    """
-    found, place = [], 0
-    while place < len(letter):
-        start = place + LENGTH_BYTES
-        place = start + int.from_bytes(letter[place:start], "big")
-        if start > len(letter) or place > len(letter) or place == start:
-            raise UsageError("not a letter: a length does not fit")
-        found.append(letter[start:place])
-    if not found:
-        raise UsageError("not a letter: it is empty")
-    return found
+        if together and size + len(frame) > LETTER_BYTES:
+            yield Letter(tuple(together))
+            together, size = [], 0
+        together.append(frame)
+        size += len(frame)
+    if together:
+        yield Letter(tuple(together), receipt, spent)
 
 
 def encode(shape: Shape) -> bytes:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from secagg.coordinator.engine import Engine, LateFrame
-from secagg.coordinator.live_round import Contradiction, Letter
+from secagg.coordinator.live_round import Contradiction, Delivery
 from secagg.coordinator.lock import StateLock
 from secagg.coordinator.store import Store
 from secagg.errors import UsageError
@@ -241,7 +241,7 @@ def test_nothing_else_is_taken_under_a_number(play: Play) -> None:
     assert play.engine.live is not None
     round_index, attempt, number, body = play.link(1).sent[0]
     cursor = Cursor(round_index, attempt)
-    letter = Letter(1, number, 10**9, body, hashlib.sha256(body).digest())
+    letter = Delivery(1, number, 10**9, body, hashlib.sha256(body).digest())
     assert play.engine.accept(cursor, [letter]) == [False]
     (told,) = play.engine.accept(cursor, [replace(letter, body=body + b"x", digest=bytes(32))])
     assert isinstance(told, Contradiction)

@@ -24,7 +24,7 @@ import numpy as np
 from protocols import ProtocolError, SystemEntropy
 from secagg.coordinator.engine import Engine, LateFrame
 from secagg.coordinator.gate import Gate
-from secagg.coordinator.live_round import Contradiction, Letter
+from secagg.coordinator.live_round import Contradiction, Delivery
 from secagg.coordinator.server import make_server
 from secagg.coordinator.store import Store
 from secagg.coordinator.web import Web
@@ -203,7 +203,8 @@ class Lab:
             link.close()
             link = DirectLink(link_to, site, store.next_sequence)
         code = Task(train or _train, evaluate, None)
-        member = Member(study, site, self.key(site), rules.for_rounds(study), code, store)
+        privacy = rules.site_privacy(self.home / f"site{site}", study)
+        member = Member(study, site, self.key(site), rules.for_rounds(study), code, store, privacy)
         given = approval.sign(study, self.key(site))
         try:
             yield Participant(member, given, rules, self.home / f"site{site}", link, **options)
@@ -264,13 +265,13 @@ class DirectLink:
         return self.engine.instruction(self._site, cursor)
 
     def model(self, model: bytes) -> bytes:
-        return self.engine.model_path(model).read_bytes()
+        return self.engine.models.path(model).read_bytes()
 
     def send(self, cursor: messages.Cursor, number: int, letter: bytes) -> None:
         self.sent.append((cursor.round, cursor.attempt, number, letter))
         digest = hashlib.sha256(letter).digest()
         try:
-            (told,) = self.engine.accept(cursor, [Letter(self._site, number, self._sequence(), letter, digest)])
+            (told,) = self.engine.accept(cursor, [Delivery(self._site, number, self._sequence(), letter, digest)])
             if isinstance(told, Exception):
                 raise told
         except LateFrame as error:
