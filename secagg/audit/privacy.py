@@ -74,13 +74,11 @@ class Release:
 
     @property
     def reach(self) -> int:
-        """Bound on the noise that fields must hold, steps: what stays after the removal, for the fewest survivors.
-
-        What is removed may wrap, because it is subtracted from the packed lanes, modulo their size.
-        """
+        """Bound on the noise that stays in a released sum, steps, but for 2^-40: what is removed may wrap."""
         if not self.promise.removable:
             return self.sharing.reach(self.facts.encoded_dim)
-        return reach(self.sharing.family, self.sharing.total(self.sharing.least), self.facts.encoded_dim)
+        most = self.sharing.total(self.sharing.least)
+        return reach(self.sharing.family, most, self.facts.encoded_dim)
 
 
 def release_of(one: Round) -> Release | None:
