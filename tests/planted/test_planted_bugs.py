@@ -155,6 +155,21 @@ BUGS = [
         "tests/audit/test_audit.py::test_a_clean_study_of_ten_sites_passes_in_time",
     ),
     Bug(
+        "auditor-forgets-earlier-rounds", "secagg/audit/budget.py",
+        "cost, delta = cost + release.cost, release.promise.delta", "cost, delta = release.cost, release.promise.delta",
+        "tests/audit/test_privacy.py",
+    ),
+    Bug(
+        "auditor-lets-any-link-pass", "secagg/audit/noise.py",
+        "!= published.get(client):", "== client:",
+        "tests/audit/test_privacy.py",
+    ),
+    Bug(
+        "one-run-bound-without-delta", "secagg/audit/one_run.py",
+        "tail += 2 * canaries * delta * float(below.max())", "pass",
+        "tests/audit/test_one_run.py",
+    ),
+    Bug(
         "receipt-names-no-survivors", "secagg/transcript/receipts.py",
         "            self._survivors = message.survivors", "            pass",
         "tests/audit/test_audit.py::test_a_clean_study_of_ten_sites_passes_in_time",
