@@ -225,7 +225,7 @@ BUGS = [
     ),
     Bug(
         "a-second-noisy-version", "secagg/privacy/site.py",
-        "if permit.repeated:", "if False:",
+        "if permit is None or permit.repeated:", "if False:",
         "tests/secagg/test_private_frames.py::"
         "test_a_restarted_site_never_makes_a_second_version_of_a_charged_release",
     ),
