@@ -134,5 +134,8 @@ def _serve(
                 asyncio.run(server.serve())
             outcome = engine.progress.finished or "stopped; secagg serve goes on from here"
             theme.output().print(f"{outcome}; weights and transcript are in {state}")
+            if engine.progress.finished:
+                transcript = state / "transcript.jsonl"
+                theme.output().print(f"next, you: secagg audit {transcript} --roster study.toml", soft_wrap=True)
         finally:
             store.close()
