@@ -26,6 +26,8 @@ import pytest
 
 from tests.support.consortium import free_port
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SITES = ("anna", "berg", "caro")
 START = "secagg study new pilot --name Pilot --coordinator https://localhost:{port}"
