@@ -18,6 +18,7 @@ from protocols.pairwise import LocalPolicy, Phase, Roster
 from protocols.pairwise.ledger import Ledger
 from protocols.pairwise.messages import CODEC, MaskedInput, limits_at_server
 from protocols.pairwise.params import Adversary
+from protocols.pairwise.server import Apply
 from protocols.pairwise.steps import Outbound
 from protocols.primitives import bitpack, signing
 from secagg.config import UPDATE, RoundConfig
@@ -75,6 +76,7 @@ class InProcessRound:
         dropouts: client -> the phase that it does not complete (and none after it).
         policy: what every client insists on.
         workers: threads for taking off masks.
+        elsewhere: takes masks off in other processes, in ``workers`` pieces; see ``ServerSession.result``.
         view: keep one client's update three times in the record.
         observe: called as clients complete phases.
         witness: keeps the evidence of the round.
@@ -98,6 +100,7 @@ class InProcessRound:
         identities: Mapping[int, Secret] | None = None,
         roster: Roster | None = None,
         workers: int = 1,
+        elsewhere: Apply | None = None,
         view: bool = False,
         observe: Observer | None = None,
         witness: RoundWitness | None = None,
@@ -115,7 +118,7 @@ class InProcessRound:
         check_dropouts(config, self._dropouts)
         self._policy = policy or LocalPolicy(colluders=config.colluders, adversary=config.adversary, roster=roster)
         self._identities = identities or {}
-        self._workers = workers
+        self._workers, self._elsewhere = workers, elsewhere
         self._wants_view = view
         self._observe = observe or (lambda phase, client: None)
         self._server = ServerSession(config, model_hash, roster=roster)
@@ -232,8 +235,11 @@ class InProcessRound:
 
     def _open(self) -> Opened:
         started = time.perf_counter()
-        with ThreadPoolExecutor(self._workers) as pool:
-            opened = self._server.result(pool.map, pieces=self._workers)
+        if self._elsewhere is not None:
+            opened = self._server.result(self._elsewhere, pieces=self._workers, elsewhere=True)
+        else:
+            with ThreadPoolExecutor(self._workers) as pool:
+                opened = self._server.result(pool.map, pieces=self._workers)
         self.record.server_seconds["open"] = time.perf_counter() - started
         if self._witness is not None:
             self._witness.opened(opened.vectors)

@@ -38,8 +38,8 @@ class Opened:
     @property
     def integers(self) -> NDArray[np.int64]:
         """The sum of the grid integers, int64 of shape (encoded_dim,); in a private round with its noise."""
-        totals = self.config.lanes.unpack(self.vectors[UPDATE], -self.config.noise_reach)
-        return totals if self.excess is None else totals - self.excess
+        lanes = _released(self.config, self.vectors[UPDATE], self.excess)
+        return self.config.lanes.unpack(lanes, -self.config.noise_reach)
 
     @property
     def noise(self) -> NoiseLevel | None:
@@ -116,15 +116,26 @@ def open_sums(
     Raises:
         quant.InputError: every included weight is zero, so there is no mean; or sums that no such round has.
     """
-    lanes, excess, packed = config.lanes, None, sums[UPDATE]
+    excess = None
     if config.privacy is not None and config.params.noise_components and revealed:
         sharing = config.privacy.sharing(len(config.clients))
         excess = draw_excess(sharing, config.codec.facts.encoded_dim, revealed)
-        packed = (packed - lanes.fold(excess)) & np.uint64(2**lanes.lane_bits - 1)
     total = config.codec.decode_packed(
-        packed, lanes, len(included), public=public, clients=included, noise=config.noise_reach
+        _released(config, sums[UPDATE], excess),
+        config.lanes,
+        len(included),
+        public=public,
+        clients=included,
+        noise=config.noise_reach,
     )
     if config.weighting is not None:
         config.weighting.check_total(int(sums[WEIGHT][0]))
         total *= config.weighting.max_weight
     return Opened(config, included, sums, total, excess)
+
+
+def _released(config: RoundConfig, lanes: NDArray[np.uint64], excess: NDArray[np.int64] | None) -> NDArray[np.uint64]:
+    """Subtract excess noise from summed lanes, in their own ring: before that, totals may wrap."""
+    if excess is None:
+        return lanes
+    return (lanes - config.lanes.fold(excess)) & np.uint64(2**config.lanes.lane_bits - 1)

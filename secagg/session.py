@@ -5,11 +5,11 @@ Everything that runs rounds (the in-process call, the demo, adapters for FL stac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from protocols import Entropy, LocalProtocolError, Secret, SystemEntropy
 from protocols.pairwise import Accumulator, Client, Ledger, LocalPolicy, Relay, Roster, Server, states
-from protocols.pairwise.server import Range
+from protocols.pairwise.server import Apply
 from protocols.pairwise.steps import Outbound, Status
 from secagg.config import RoundConfig
 from secagg.contribution import Contribution, encode, extras
@@ -312,20 +312,20 @@ class ServerSession:
         """End the round without a sum and return the frames that tell the clients."""
         return self._machine.abort(reason)
 
-    def result(
-        self, apply: Callable[[Callable[[Range], None], list[Range]], Iterable[None]] = map, pieces: int = 1
-    ) -> Opened:
+    def result(self, apply: Apply = map, pieces: int = 1, *, elsewhere: bool = False) -> Opened:
         """Take the remaining masks off and decode the sum; once.
 
         Args:
-            apply: runs a function over a list, such as the ``map`` of a thread pool.
+            apply: runs a function over a list and gives the results in order, such as the ``map`` of a thread pool.
             pieces: into how many stretches each vector is cut for ``apply``.
+            elsewhere: ``apply`` runs in other processes or on other machines, such as the ``map`` of a process pool or
+                ``secagg.integrations.ray.ray_map``: masked sums and the keys of masks are sent there.
 
         Raises:
             protocols.LocalProtocolError: the round is not open.
             quant.InputError: every included weight is zero, so there is no mean.
         """
-        sums = self._machine.result(apply, pieces)
+        sums = self._machine.result(apply, pieces, elsewhere=elsewhere)
         return open_sums(self._config, sums, self._machine.survivors, self.public, self._machine.revealed_noise)
 
     @property

@@ -95,15 +95,29 @@ def add_masks(
 
     Work is cut so that a chunk of ``values``, of key stream and of the cipher's input share a second-level cache.
     """
+    add_streams(values, spec, start, streams_of(terms, spec, context))
+
+
+Stream = tuple[bytes, bool]
+"""The 32-byte key of one mask over one vector (see ``MaskContext.key``), and whether the mask is subtracted."""
+
+
+def streams_of(terms: Sequence[MaskTerm], spec: VectorSpec, context: MaskContext) -> tuple[Stream, ...]:
+    """Derive the streams of masks over one vector."""
+    return tuple((context.key(term, spec), term.negative) for term in terms)
+
+
+def add_streams(values: NDArray[np.uint64], spec: VectorSpec, start: int, streams: Sequence[Stream]) -> None:
+    """Add masks by the keys of their streams; see ``add_masks``."""
     if not residues.is_power_of_two(spec.modulus):
-        _add_residues(values, spec, start, terms, context)
+        _add_residues(values, spec, start, streams)
         return
     buffer = prg.ChunkBuffer()
     raw = buffer.raw
-    for first in range(0, len(terms), _BATCH):
+    for first in range(0, len(streams), _BATCH):
         draws = [
-            (prg.encryptor(context.key(term, spec), 8 * start).update_into, np.subtract if term.negative else np.add)
-            for term in terms[first : first + _BATCH]
+            (prg.encryptor(key, 8 * start).update_into, np.subtract if negative else np.add)
+            for key, negative in streams[first : first + _BATCH]
         ]
         for low in range(0, len(values), _CHUNK_WORDS):
             chunk = values[low : low + _CHUNK_WORDS]
@@ -113,14 +127,44 @@ def add_masks(
                 combine(chunk, mask, chunk)
 
 
-def _add_residues(
-    values: NDArray[np.uint64], spec: VectorSpec, start: int, terms: Sequence[MaskTerm], context: MaskContext
-) -> None:
+def _add_residues(values: NDArray[np.uint64], spec: VectorSpec, start: int, streams: Sequence[Stream]) -> None:
     """Add masks below a modulus that is no power of two, block by block."""
-    for term in terms:
-        key = context.key(term, spec)
-        combine = residues.subtract if term.negative else residues.add
+    for key, negative in streams:
+        combine = residues.subtract if negative else residues.add
         for low in range(0, len(values), residues.BLOCK):
             chunk = values[low : low + residues.BLOCK]
             mask = residues.uniform_block(key, (start + low) // residues.BLOCK, len(chunk), spec.modulus)
             combine(chunk, mask, spec.modulus)
+
+
+@dataclass(frozen=True, repr=False)
+class UnmaskTask:
+    """One stretch of one vector, and the masks to take off it, for a worker in another process or on another machine.
+
+    It holds keys in clear, so that it can be pickled: no seed and no share, but what is derived from a seed for this
+    session, model and vector alone, all of which the server is about to take off. Hand it to nobody whom the server
+    would not trust with the masked inputs themselves, and over no link that others read.
+
+    Attributes:
+        spec: the vector.
+        start: the stretch's first element, a multiple of ``residues.BLOCK``.
+        values: the masked sums of the stretch, uint64.
+        streams: the masks.
+    """
+
+    spec: VectorSpec
+    start: int
+    values: NDArray[np.uint64]
+    streams: tuple[Stream, ...]
+
+    def __repr__(self) -> str:
+        """Show no key."""
+        return f"UnmaskTask({self.spec.name!r}, {self.start}, {len(self.values)} elements, {len(self.streams)} masks)"
+
+
+def run_unmask_task(task: UnmaskTask) -> NDArray[np.uint64]:
+    """Return the stretch without its masks, reduced modulo the vector's modulus; ``task`` stays as it is."""
+    values = task.values.copy()  # a worker may have got a view of shared memory
+    add_streams(values, task.spec, task.start, task.streams)
+    residues.reduce(values, task.spec.modulus)
+    return values

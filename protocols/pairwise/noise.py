@@ -31,11 +31,12 @@ secrets, t > c; and s_{D+1} is what the server is meant to have.
 
 *Active server.* Honest holders answer once, each with a share of one link. To open two links of the victim it takes 2t
 shares; n honest and colluding holders give at most n + c (``params``): 2t > n + c makes that impossible, with holders
-for n and the corrupt among them for c in a sparse graph. So one link is opened, for the size of one survivor list that
-t holders (colluders counted) answered for. The list may be longer than the sum deserves only by clients whose pairwise
-masks with the honest survivors are known, since no others can be missing from an opened sum: colluders. Those are
-assumed to add no noise anyway; calling them survivors removes what the c of the noise's own sizing gave away already. A
-shorter list leaves more noise in.
+for n and the corrupt among them for c in a sparse graph. So one link is opened, that of one survivor list, and all
+honest clients hold the same list L: more than (n + c) / 2 have signed it (rule C25; in a sparse graph that is asked for
+beside the t of a neighbourhood, where different neighbourhoods could agree on lists of different sizes).
+Whatever sum is opened holds every honest client of L: their masks for each other cancel in it only. So n - D - c honest
+clients or more are in it, each with the noise that is left after D. A colluder on the list that sent nothing changes
+nothing: it was assumed to add no noise.
 
 *The missing.* Of a client outside of U3 nothing is revealed. If its input arrives late, all its noise is in it; and the
 input stays under its self mask.

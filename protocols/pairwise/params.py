@@ -276,6 +276,14 @@ class RoundParams(msgspec.Struct, frozen=True, dict=True):
         return self.sparse and self.adversary == "active"
 
     @property
+    def everybody_signs(self) -> bool:
+        """Whether a survivor list needs the signatures of most members, not of a neighbourhood alone.
+
+        How much noise comes off depends on its length, so in a sparse graph, too, everybody must hold the same list.
+        """
+        return self.sparse and self.adversary == "active" and self.noise_components > 0
+
+    @property
     def cipher_suite(self) -> Suite:
         """The suite behind the code point."""
         return suite(self.suite)

@@ -181,6 +181,10 @@ Range = tuple[VectorSpec, int, NDArray[np.uint64]]
 """A stretch of a vector: (vector, first element, the elements themselves as a writable view)."""
 
 
+Apply = Callable[[Callable[[Any], Any], list[Any]], Iterable[Any]]
+"""Runs a function over a list and gives the results in order, as ``map`` does."""
+
+
 def unmask_range(stretch: Range, terms: list[masking.MaskTerm], context: masking.MaskContext) -> None:
     """Take the masks of ``terms`` off one stretch, in place, and reduce it modulo the vector's modulus.
 
@@ -286,16 +290,16 @@ class Server:
         """
         return unmasking.removed_noise(self._opened())
 
-    def result(
-        self, apply: Callable[[Callable[[Range], None], list[Range]], Iterable[None]] = map, pieces: int = 1
-    ) -> dict[str, NDArray[np.uint64]]:
+    def result(self, apply: Apply = map, pieces: int = 1, *, elsewhere: bool = False) -> dict[str, NDArray[np.uint64]]:
         """Take the remaining masks off and return the sums, by vector name, each below its modulus.
 
         The totals are unmasked in place: call this once.
 
         Args:
-            apply: runs a function over a list, such as the ``map`` of a thread pool.
+            apply: runs a function over a list and gives the results in order, such as the ``map`` of a thread pool.
             pieces: into how many stretches each vector is cut.
+            elsewhere: ``apply`` runs in other processes or on other machines, such as the ``map`` of a process pool:
+                stretches and the keys of their masks are sent there (see ``masking.UnmaskTask``).
 
         Raises:
             LocalProtocolError: the round is not open, or the result was taken before.
@@ -310,8 +314,14 @@ class Server:
         stretches = [
             piece for spec, total in zip(params.vectors, totals, strict=True) for piece in _cut(spec, total, pieces)
         ]
-        for _ in apply(lambda stretch: unmask_range(stretch, terms, context), stretches):
-            pass
+        if elsewhere:
+            streams = {spec: masking.streams_of(terms, spec, context) for spec in params.vectors}
+            tasks = [masking.UnmaskTask(spec, start, values, streams[spec]) for spec, start, values in stretches]
+            for (_, _, values), unmasked in zip(stretches, apply(masking.run_unmask_task, tasks), strict=True):
+                values[:] = unmasked
+        else:
+            for _ in apply(lambda stretch: unmask_range(stretch, terms, context), stretches):
+                pass
         return {spec.name: total for spec, total in zip(params.vectors, totals, strict=True)}
 
     def _opened(self) -> states.Opened:

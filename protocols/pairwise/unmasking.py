@@ -39,8 +39,8 @@ def client_step(
     if state.signed is not None:
         check.check_same_survivors(state.signed, request.survivors)
     statement = survivor_statement(state.session, state.model_hash, request.survivors)
-    signers = set(state.held_shares) & set(request.survivors)
-    check.check_survivor_signatures(me.params, me.policy, statement, signers, request.signatures)
+    near = set(state.held_shares) & set(request.survivors)
+    check.check_survivor_signatures(me.params, me.policy, statement, near, request.survivors, request.signatures)
     answer = m.Unmasking(
         self_mask_shares=_reveal(state.held_shares, request.survivors, _SELF_MASK),
         mask_key_shares=_reveal(state.held_shares, request.dropped, _MASK_KEY),
@@ -80,7 +80,7 @@ def server_begin(state: states.CollectMaskedInput | states.CollectConsistencyChe
     )
     dropped = following.dropped
     signed = [m.SurvivorSignature(client, signatures[client]) for client in sorted(signatures)]
-    if not state.graph.sparse:
+    if not state.graph.sparse or state.terms.params.everybody_signs:
         frame = m.CODEC.encode(state.session, m.UnmaskingRequest(survivors, dropped, tuple(signed)))
         return ServerStep(following, to_all(asked, frame))
 

@@ -30,12 +30,14 @@ from secagg.config import RoundConfig
 from secagg.errors import UsageError
 from secagg.opened import Opened
 from secagg.privacy import Fitted, Goal, Infeasible, PatientUpdates, claim, fit
-from secagg.privacy.width import width_for
 
 BASE = (1 << 16) - 1
 """Base of the digits; the largest odd number of levels that 16 bits hold."""
 
 DIGIT = BASE // 2
+
+WIDTH = 56
+"""Widest field that a grid may take; `fit` makes it no finer than is of use."""
 
 LEAF = "answers"
 """Name of the only leaf of the update."""
@@ -139,24 +141,19 @@ class Query:
         )
 
     def _fit(self, goal: Goal, clients: int) -> Fitted:
-        """Choose grid, field width and noise."""
-        patients = self.max_patients
-        width = width_for(goal, clients=clients, dim=self.dim, patients=patients)
-        if not isinstance(width, Infeasible):
-            found = fit(
-                goal,
-                clients=clients,
-                dim=self.dim,
-                clip=1.0,
-                width=width,
-                patients=patients,
-                rotation=False,
-                removable=False,
-            )
-            if isinstance(found, Fitted):
-                return found
-            width = found
-        raise UsageError(f"this query cannot be answered privately: {width.reason}")
+        """Choose grid and noise."""
+        found = fit(
+            goal,
+            clients=clients,
+            dim=self.dim,
+            clip=1.0,
+            width=WIDTH,
+            patients=self.max_patients,
+            rotation=False,
+        )
+        if isinstance(found, Infeasible):
+            raise UsageError(f"this query cannot be answered privately: {found.reason}")
+        return found
 
     # --- what a site does -------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from protocols import Secret, SystemEntropy
-from protocols.pairwise import Client, masking, share_keys
+from protocols.pairwise import Client, masking, noise, share_keys
 from protocols.pairwise import messages as m
 from protocols.pairwise import validation as check
 from protocols.pairwise.advertise_keys import session_id
@@ -50,6 +50,7 @@ class Attacker:
         directory: what each client was told, by client.
         masked: the masked inputs that arrived.
         self_shares, key_shares: shares of self-mask seeds and of mask keys, by dealer and holder.
+        noise_shares: shares of links of noise, by (dealer, number) and holder.
         mask_secrets: mask keys that the attacker knows without shares.
         agreed: what a victim agrees on with a peer, where that is known without any key.
     """
@@ -72,6 +73,7 @@ class Attacker:
         self.signatures: dict[int, bytes] = {}
         self.self_shares: Shares = defaultdict(dict)
         self.key_shares: Shares = defaultdict(dict)
+        self.noise_shares: dict[tuple[int, int], dict[int, int]] = defaultdict(dict)
         self.mask_secrets: dict[int, bytes] = {}
         self.agreed: dict[int, bytes] = {}
 
@@ -180,16 +182,19 @@ class Attacker:
             signers = sorted(set(survivors) & self.signatures.keys())
         signed = tuple(m.SurvivorSignature(signer, self.signatures[signer]) for signer in signers)
         (answer,) = self.tell(client, m.UnmaskingRequest(tuple(survivors), tuple(dropped), signed))
-        self.keep_shares(client, read_frame(answer)[1])
+        self.keep_shares(client, read_frame(answer)[1], survivors)
 
-    def keep_shares(self, holder: int, answer: m.Unmasking) -> None:
-        """Remember what an answer reveals."""
+    def keep_shares(self, holder: int, answer: m.Unmasking, survivors: Sequence[int]) -> None:
+        """Remember what an answer to a question about ``survivors`` reveals."""
         for found, entries in (
             (self.self_shares, answer.self_mask_shares),
             (self.key_shares, answer.mask_key_shares),
         ):
             for entry in entries:
                 found[entry.dealer][holder] = shamir.decode_element(entry.share)
+        number = noise.first_removed(self.params, survivors) or 0
+        for revealed in answer.noise_shares:
+            self.noise_shares[revealed.dealer, number][holder] = shamir.decode_element(revealed.share)
 
     # -- whole phases, honestly ------------------------------------------------------------------------------------
 
@@ -245,6 +250,15 @@ class Attacker:
             return Secret(shamir.reconstruct(shares, self.params.threshold))
         except shamir.ReconstructionError as error:
             raise AttackFailedError(f"{what}: {error}") from None
+
+    def noise_chain(self, victim: int, number: int) -> noise.Chain:
+        """The links of the victim's noise from ``number`` on, from t shares; they end where its commitment says."""
+        link = self._open(self.noise_shares[victim, number], f"link {number} of the noise of client {victim}")
+        about = (self.cipher, self.session(victim), victim)
+        chain = noise.Chain(*about, number, self.params.noise_components, link)
+        if chain.commitment() != self.dealt[victim].noise_commitment:
+            raise AttackFailedError("what was opened is no link of the victim's noise")
+        return chain
 
     def pairwise_seed(self, victim: int, peer: int) -> Secret:
         """The seed of a pair, from either end's mask key."""

@@ -10,6 +10,7 @@ import numpy as np
 from protocols import ProtocolError, RemoteProtocolError
 from secagg.attack import client_attacks as by_client
 from secagg.attack import grid_leaks, inversion, leakage
+from secagg.attack import noise_attacks as by_noise
 from secagg.attack import server_attacks as by_server
 from secagg.attack import sparse_attacks as by_graph
 from secagg.attack import survivor_attacks as by_survivors
@@ -102,8 +103,21 @@ ENTRIES = (
          by_client.falsify_the_sum_with_a_share, by_client.mask_with_another_seed),
         POLICY,
     ),
+    Entry(
+        17, "malicious clients: removable noise",
+        (by_noise.commit_to_no_noise, by_noise.publish_another_root, by_noise.answer_without_noise,
+         by_noise.reveal_a_false_link, by_noise.remove_other_noise, by_noise.commit_to_other_noise),
+        POLICY,
+    ),
     Entry(18, "an input changed on its way", (by_client.change_an_input_on_the_way,), IDENTITIES),
     Entry(20, "crash, restore, answer again", (by_survivors.ask_again_after_a_restore,), POLICY),
+    Entry(
+        20, "crash, restore, more noise comes off than may", (by_noise.open_more_noise_after_a_restore,), POLICY,
+    ),
+    Entry(
+        3, "more noise comes off where fewer are said to be missing", (by_noise.let_regions_disagree,),
+        IDENTITIES, sparse=True, complete=False,
+    ),
 )  # fmt: skip
 
 

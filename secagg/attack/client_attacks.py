@@ -114,9 +114,9 @@ def deal_nothing(cohort: Cohort) -> None:
     expect_round_lost(network)
 
 
-def publish_another_share(cohort: Cohort) -> None:
+def publish_another_share(cohort: Cohort, of: str = "self_mask_share_hash") -> None:
     """The liar deals the victim a share other than the published one. The prize: the victim is blamed for it."""
-    network = Network(cohort, tampers=[change_dealt(VICTIM, self_mask_share_hash=sha256(b"another").digest())])
+    network = Network(cohort, tampers=[change_dealt(VICTIM, hashes={of: sha256(b"another").digest()})])
     network.until(m.Phase.UNMASKING)
     for error in network.refusals.values():
         raise error
@@ -126,7 +126,9 @@ def publish_another_share(cohort: Cohort) -> None:
         raise AttackFailedError("the victim was not blamed")
 
 
-def change_dealt(holder: int, *, published: Mapping[str, bytes] | None = None, **hashes: bytes) -> Tamper:
+def change_dealt(
+    holder: int, *, published: Mapping[str, bytes] | None = None, hashes: Mapping[str, bytes] | None = None
+) -> Tamper:
     """Let the liar publish other hashes, signed by it where the round asks for that.
 
     Args:
@@ -140,7 +142,8 @@ def change_dealt(holder: int, *, published: Mapping[str, bytes] | None = None, *
         if not isinstance(message, m.ShareKeys) or delivery.client != LIAR:
             return [delivery.frame]
         dealt = tuple(
-            msgspec.structs.replace(entry, **hashes) if entry.holder == holder else entry for entry in message.dealt
+            msgspec.structs.replace(entry, **(hashes or {})) if entry.holder == holder else entry
+            for entry in message.dealt
         )
         message = msgspec.structs.replace(message, dealt=dealt, **(published or {}))
         if message.dealt[0].signature:

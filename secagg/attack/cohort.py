@@ -67,6 +67,7 @@ def _sparse(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
 CURIOUS = Variant("secagg-curious", {"adversary": "curious"}, _CURIOUS_PHASES)
 ACTIVE = Variant("secagg-active", {"adversary": "active"}, _ACTIVE_PHASES)
 JOINT = Variant("secagg-joint", {"adversary": "curious", "joint_randomness": True}, _CURIOUS_PHASES)
+NOISY = Variant("secagg-noise", {"adversary": "active", "noise_components": 1}, _ACTIVE_PHASES)
 # Six clients with four neighbours each: the bounds on random graphs say nothing of so few, so what is asked of them
 # holds for sure: curious, fewer are corrupt or gone than it takes to cut the ring; active, nobody is corrupt.
 SPARSE_CURIOUS = Variant(
@@ -83,7 +84,7 @@ SPARSE_ACTIVE = Variant(
     n=6,
 )
 COMPLETE = (CURIOUS, ACTIVE)
-VARIANTS = (CURIOUS, ACTIVE, JOINT, SPARSE_CURIOUS, SPARSE_ACTIVE)
+VARIANTS = (CURIOUS, ACTIVE, JOINT, NOISY, SPARSE_CURIOUS, SPARSE_ACTIVE)
 
 
 @cache

@@ -17,6 +17,7 @@ from secagg.bench import (
     consortium,
     distortion_tables,
     encode,
+    engines,
     masking,
     mechanism,
     memory,
@@ -45,15 +46,19 @@ BENCHES: dict[str, Bench] = {
 }
 ALL = "all"
 
+ALONE: dict[str, Bench] = {"engines": engines.bench}
+"""Not a part of ``all``: it takes half an hour, and engines that are seldom all installed."""
+
 TABLES: dict[str, Callable[[Console, list[Row]], None]] = {"quant": distortion_tables.show}
 """How the rows of a bench are printed, where one row per line would not be read."""
 
 
 def bench_command(
-    name: Annotated[str, typer.Argument(help=f"What to measure: {', '.join(BENCHES)}, or {ALL}.")],
+    name: Annotated[str, typer.Argument(help=f"What to measure: {', '.join(BENCHES | ALONE)}, or {ALL}.")],
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes: the shape, not the figures.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help=f"With {ALL}: folder for report.html and bench.json.  Default: {FOLDER}.")
+        Path | None,
+        typer.Option(help=f"Folder for the figures and pictures; with {ALL}, for report.html too.  Default: {FOLDER}."),
     ] = None,
     compare: Annotated[
         str | None, typer.Option(help=f"With {ALL}: an earlier bench.json, or reference for the one that is built in.")
@@ -67,18 +72,31 @@ def bench_command(
     if name == ALL:
         all_command(BENCHES, quick=quick, json=json, out=out, against=compare)
         return
-    if name not in BENCHES:
-        raise UsageError(f"unknown bench {name!r}; known are {', '.join(BENCHES)}, {ALL}")
-    if out is not None or compare is not None:
-        raise UsageError(f"--out and --compare go with secagg bench {ALL}; with {name}, --json prints the figures")
+    measure = (BENCHES | ALONE).get(name)
+    if measure is None:
+        raise UsageError(f"unknown bench {name!r}; known are {', '.join(BENCHES | ALONE)}, {ALL}")
+    if compare is not None:
+        raise UsageError(f"--compare goes with secagg bench {ALL}; with {name}, --json prints the figures")
     with theme.progress(shown=not json and sys.stderr.isatty()) as progress:
         task = progress.add_task(name, total=None)
-        rows = BENCHES[name](Effort(quick, lambda what: progress.update(task, description=what, advance=1)))
+        rows = measure(Effort(quick, lambda what: progress.update(task, description=what, advance=1)))
+    report = {"bench": name, "machine": machine(), "commit": commit(), "rows": rows}
+    if out is not None:
+        _keep(out, report)
     if json:
-        report = {"bench": name, "machine": machine(), "commit": commit(), "rows": rows}
         sys.stdout.write(jsonlib.dumps(report) + "\n")
     else:
         _show(name, rows)
+
+
+def _keep(folder: Path, report: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    name = report["bench"]
+    (folder / f"{name}.json").write_text(jsonlib.dumps(report, indent=1) + "\n")
+    if name == "peers":
+        from secagg.bench.peers import figure
+
+        (folder / f"{name}.png").write_bytes(figure.draw(report["rows"]))
 
 
 def _show(name: str, rows: list[Row]) -> None:

@@ -12,8 +12,9 @@ from secagg import theme
 from secagg.demo.config import DemoConfig
 from secagg.demo.datasets import DATASET_NAMES
 from secagg.demo.output import check_writable, staged, write_whole
-from secagg.demo.private.command import check_options, configured, private_command
+from secagg.demo.private.command import check_options, check_sweep, configured, private_command
 from secagg.demo.private.setting import PrivateConfig
+from secagg.demo.private.study_command import study_command
 from secagg.demo.result import DemoResult, to_json
 from secagg.demo.scenarios import SCENARIOS
 from secagg.demo.schemes import SCHEMES
@@ -130,13 +131,14 @@ def demo_command(
     sweep: Annotated[
         str | None,
         typer.Option(
-            help="Accuracy over a range instead of one run: bits (by scheme), skew, sites or mixed (precision).  "
-            "Sums without masks; one point is checked through the protocol.",
+            help="Accuracy over a range instead of one run: bits (by scheme), skew, sites or mixed (precision), sums "
+            "without masks and one point checked through the protocol; or epsilon, all of it through the protocol.",
             rich_help_panel=SWEEP,
         ),
     ] = None,
     repeats: Annotated[
-        int, typer.Option(help="Seeds of a sweep, from --seed on.", rich_help_panel=SWEEP, min=1)
+        int,
+        typer.Option("--repeats", "--seeds", help="Seeds of a sweep, from --seed on.", rich_help_panel=SWEEP, min=1),
     ] = DEFAULT_REPEATS,
     drift: Annotated[
         float, typer.Option(help="Share of a site's examples that move to the next site by the last round, 0 to 1.")
@@ -162,7 +164,9 @@ def demo_command(
     """
     if quick and rounds is not None:
         raise UsageError("--quick and --rounds both choose the number of rounds: give one of them")
-    if epsilon is not None:
+    if epsilon is not None or sweep == "epsilon":
+        if sweep is not None:
+            check_sweep(sweep, epsilon, dropout)
         check_options(
             {
                 "--range": range_ is not None,
@@ -191,7 +195,11 @@ def demo_command(
             delta=delta,
         )
         _check_installed("sklearn", "matplotlib")
-        private_command(private, out if out is not None or json else DEFAULT_FOLDER, json=json)
+        folder = out if out is not None or json else DEFAULT_FOLDER
+        if sweep is not None:
+            study_command(private, repeats, folder, json=json)
+        else:
+            private_command(private, folder, json=json)
         return
     if delta is not None or unit is not None:
         raise UsageError("--delta and --unit belong to a promise: give --epsilon, such as --epsilon 1")

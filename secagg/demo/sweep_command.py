@@ -22,7 +22,7 @@ def check_axis(axis: str) -> None:
         UsageError: with those that there are.
     """
     if axis not in AXES:
-        raise UsageError(f"unknown sweep {axis!r}: choose one of {', '.join(AXES)}")
+        raise UsageError(f"unknown sweep {axis!r}: choose one of {', '.join(AXES)}, epsilon")
 
 
 def sweep_command(axis: str, config: DemoConfig, repeats: int, folder: Path | None, *, json: bool) -> None:

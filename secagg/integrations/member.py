@@ -16,6 +16,7 @@ from secagg.config import RoundConfig
 from secagg.errors import UsageError
 from secagg.integrations.parcel import Parcel
 from secagg.integrations.proposal import read_proposal
+from secagg.privacy import SitePrivacy
 from secagg.session import ClientSession
 
 LOG = logging.getLogger("secagg.integrations")
@@ -60,12 +61,21 @@ class MemberRounds:
         store: this site's memory of the run.
         policy: what this site insists on.
         identity: 32-byte Ed25519 secret of the roster identity, against an active server.
+        privacy: the site's privacy ledger and policy; without them a private round is refused. With them,
+            every other round is.
     """
 
-    def __init__(self, store: Store, policy: LocalPolicy, identity: Secret | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        policy: LocalPolicy,
+        identity: Secret | None = None,
+        privacy: SitePrivacy | None = None,
+    ) -> None:
         self._store = store
         self._policy = policy
         self._identity = identity
+        self._privacy = privacy
         self._ledger = StoredLedger(store)
         self._open: dict[str, _Open] = {}
 
@@ -142,8 +152,15 @@ class MemberRounds:
         if f"{parcel.round}/state" in self._store:
             raise UsageError(f"round {parcel.round!r} was proposed before")
         config = read_proposal(parcel.proposal)
+        if self._privacy is not None and config.privacy is None:
+            raise UsageError("this site takes part in private rounds only, and the round that is proposed is not one")
         session = ClientSession(
-            config, parcel.client, policy=self._policy, identity=self._identity, ledger=self._ledger
+            config,
+            parcel.client,
+            policy=self._policy,
+            identity=self._identity,
+            ledger=self._ledger,
+            privacy=self._privacy,
         )
         self._store[f"{parcel.round}/proposal"] = parcel.proposal.encode()
         self._store[f"{parcel.round}/client"] = str(parcel.client).encode()
@@ -156,7 +173,7 @@ class MemberRounds:
                 raise UsageError(f"this site does not know round {name!r}: it was never proposed, or is over")
             client = int(self._store[f"{name}/client"])
             session = ClientSession.restore(
-                self.config(name), client, self._store[f"{name}/state"], ledger=self._ledger
+                self.config(name), client, self._store[f"{name}/state"], ledger=self._ledger, privacy=self._privacy
             )
             self._open[name] = _Open(session, client)
         return self._open[name]

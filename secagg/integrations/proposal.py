@@ -8,6 +8,7 @@ from typing import Any
 import quant
 from secagg.config import RoundConfig
 from secagg.errors import UsageError
+from secagg.privacy import RoundPrivacy
 
 _PLAIN = (
     *("max_weight", "threshold", "study", "round_index", "attempt", "adversary", "colluders", "protocol"),
@@ -23,6 +24,7 @@ def propose(config: RoundConfig) -> str:
         "quantization": config.codec.config(),
         "roster": config.roster.hex(),
         "metrics": dict(config.metrics),
+        "privacy": None if config.privacy is None else config.privacy.config(),
     }
     return json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -33,6 +35,7 @@ def read_proposal(text: str) -> RoundConfig:
     Raises:
         UsageError: not a proposal.
         quant.QuantError: quantization that cannot be used.
+        secagg.privacy.PrivacyInputError: numbers that make no private round.
         protocols.ParameterError: parameters that make no protocol.
     """
     try:
@@ -44,6 +47,7 @@ def read_proposal(text: str) -> RoundConfig:
             quantization=given["quantization"],
             roster=bytes.fromhex(given["roster"]),
             metrics=given["metrics"],
+            privacy=None if given["privacy"] is None else RoundPrivacy.from_config(given["privacy"]),
             **plain,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -22,6 +22,7 @@ from secagg.errors import UsageError
 from secagg.integrations.member import MemberRounds
 from secagg.integrations.parcel import Parcel
 from secagg.integrations.series import Exchange, RoundSeries
+from secagg.privacy import RoundPrivacy, Unit
 
 Model = Mapping[str, NDArray[Any]]
 
@@ -78,6 +79,19 @@ def contribute(rounds: MemberRounds, name: str, model: Model, train: Train) -> t
     return rounds.contribute(name, update, model_hash(before), weight, metrics)
 
 
+def check_unit(privacy: RoundPrivacy | None) -> None:
+    """Refuse privacy for patients: an update that comes out of somebody's training hides sites, and no more.
+
+    Raises:
+        UsageError: unit patient.
+    """
+    if privacy is not None and privacy.unit is not Unit.SITE:
+        raise UsageError(
+            'training in an app gives one update for the site, so privacy has unit="site" here; for unit="patient" '
+            "hand PatientUpdates to ClientSession yourself"
+        )
+
+
 @dataclass(frozen=True)
 class Terms:
     """What a server fixes for all rounds of a study; see ``RoundConfig``."""
@@ -92,6 +106,11 @@ class Terms:
     colluders: int = 1
     study: str = "study"
     workers: int = 1
+    privacy: RoundPrivacy | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what an adapter cannot promise."""
+        check_unit(self.privacy)
 
 
 class ModelRounds:
@@ -148,4 +167,5 @@ class ModelRounds:
             roster=NO_ROSTER if terms.roster is None else terms.roster.hash(),
             colluders=terms.colluders,
             metrics=terms.metrics,
+            privacy=terms.privacy,
         )

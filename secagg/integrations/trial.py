@@ -40,7 +40,8 @@ class Trial:
         dim: coordinates of the one array.
         rounds: rounds.
         dropped: so many sites fail while they train, in every round but the first.
-        system: ``"secagg"``, the stack's ``"plain"`` mean, or ``"peer"``: the stack's own secure aggregation.
+        system: ``"secagg"``, the stack's ``"plain"`` mean, ``"peer"``: the stack's own secure aggregation, or
+            ``"hostile"``: an app that does not mask.
         adversary: ``"curious"`` or ``"active"``; the latter with a roster, whose keys lie in ``folder``.
         folder: for settings, keys and the report.
     """
@@ -135,16 +136,27 @@ class Watch:
         """Begin to count, with the first model."""
         self._before, self._since = np.array(w), time.perf_counter()
 
-    def round_done(self, w: NDArray[Any], exchanges: int | None = None, included: int | None = None) -> None:
-        """Take the model after a round; a sum is exact if its mean is off by less than half a unit of the sum."""
+    def round_done(
+        self,
+        w: NDArray[Any],
+        exchanges: int | None = None,
+        included: int | None = None,
+        seen: list[str] | None = None,
+    ) -> None:
+        """Take the model after a round.
+
+        A sum is exact if its mean is off by less than half a unit of the sum; a peer's, by less than a step of its own.
+        """
         seconds = time.perf_counter() - self._since
         turn, places = len(self.rows), len(self.trial.present(len(self.rows)))
         before = np.zeros(self.trial.dim) if self._before is None else self._before
+        bound = 2**-18 if self.trial.system == "peer" else 2**-16 / places  # Flower's grid: 2^22 levels in [-8, 8]
         error = float(np.abs(w.astype(np.float64) - before - self.trial.mean(turn)).max())
         self.rows.append(
             {
-                "round": turn + 1, "seconds": seconds, "exchanges": exchanges, "included": included, "max_error": error,
-                "exact": included in (None, places) and error * places < 2**-16,
+                "round": turn + 1, "seconds": seconds, "exchanges": exchanges, "seen": seen, "included": included,
+                "max_error": error,
+                "exact": included in (None, places) and error < bound,
             }
         )  # fmt: skip
         half = self.trial.report.with_suffix(".half")

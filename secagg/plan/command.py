@@ -17,10 +17,13 @@ from secagg import theme
 from secagg.errors import UsageError
 from secagg.plan import display
 from secagg.plan.goal import Decision, Goal, decide, judge
+from secagg.plan.private_command import DEFAULT_DELTA, DEFAULT_ROUNDS, check_options, goal_of, private_plan
 from secagg.plan.rehearsal import find_task
 from secagg.plan.samples import read_updates
 from secagg.plan.study_table import StudyTable, read_table, write_table
 from secagg.plan.tuning import Tuned, tune
+
+PRIVACY = "Privacy"
 
 
 def plan_command(
@@ -39,6 +42,33 @@ def plan_command(
     joint_seed: Annotated[
         bool, typer.Option(help="Whether sites make a seed together, as rotation and dither need.")
     ] = True,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="Plan for differential privacy: epsilon after all rounds.", rich_help_panel=PRIVACY),
+    ] = None,
+    delta: Annotated[
+        float | None, typer.Option(help=f"Delta of the promise.  Default: {DEFAULT_DELTA:g}.", rich_help_panel=PRIVACY)
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(help=f"Rounds that the promise covers.  Default: {DEFAULT_ROUNDS}.", rich_help_panel=PRIVACY),
+    ] = None,
+    patients: Annotated[
+        int | None, typer.Option(help="Patients expected at all sites, a public figure.", rich_help_panel=PRIVACY)
+    ] = None,
+    dropouts: Annotated[
+        int | None,
+        typer.Option(help="Sites that may vanish in a round.  Default: all that can.", rich_help_panel=PRIVACY),
+    ] = None,
+    colluders: Annotated[
+        int, typer.Option(help="Sites assumed to add no noise, at least 1.", rich_help_panel=PRIVACY)
+    ] = 1,
+    unit: Annotated[
+        str, typer.Option(help="Whose presence is hidden: patient or site.", rich_help_panel=PRIVACY)
+    ] = "patient",
+    law: Annotated[
+        str, typer.Option(help="Law of the noise: skellam or discrete-gaussian.", rich_help_panel=PRIVACY)
+    ] = "skellam",
     study: Annotated[Path | None, typer.Option(help="Study file to read sites and present settings from.")] = None,
     out: Annotated[Path | None, typer.Option(help="Study file whose [quantization] table is written.")] = None,
     tune_: Annotated[int | None, typer.Option("--tune", help="Try so many settings on a task of your own.")] = None,
@@ -56,10 +86,40 @@ def plan_command(
     Exit code 1 if no setting reaches the goal; the nearest that is feasible is shown, and nothing is written.
 
     Example: secagg plan --clients 10 --dim 1000000 --clip 1.0 --wire-bits 8 --out study.toml
+
+    With privacy: secagg plan --epsilon 1 --clients 10 --patients 1500 --dim 650 --clip 1.0
     """
     table = StudyTable(Path()) if study is None else read_table(study)
+    if epsilon is not None:
+        check_options(
+            {
+                "--sample": sample is not None,
+                "--error": error is not None,
+                "--bytes": bytes_ is not None,
+                "--sparse": sparse,
+                "--no-joint-seed": not joint_seed,
+                "--tune": tune_ is not None or task is not None or layers is not None,
+                "--out": out is not None,
+            }
+        )
+        goal = goal_of(
+            epsilon=epsilon,
+            delta=delta,
+            rounds=rounds,
+            clients=_clients(clients, table),
+            dim=dim,
+            clip=table.quantization.get("clip") if clip is None else clip,
+            patients=patients,
+            dropouts=dropouts,
+            colluders=colluders,
+            unit=unit,
+            law=law,
+        )
+        return private_plan(goal, wire_bits, json=json)
+    if delta is not None or rounds is not None or patients is not None or dropouts is not None:
+        raise UsageError("--delta, --rounds, --patients and --dropouts belong to a promise: give --epsilon")
     updates = [] if sample is None else read_updates(sample)
-    goal = Goal(
+    wanted = Goal(
         clients=_clients(clients, table),
         updates=_updates(updates, dim, clip, table),
         wire_bits=wire_bits,
@@ -68,8 +128,8 @@ def plan_command(
         joint_seed=joint_seed,
         sparse=sparse,
     )
-    decision = decide(goal)
-    present = judge(goal, dict(table.quantization)) if table.quantization else None
+    decision = decide(wanted)
+    present = judge(wanted, dict(table.quantization)) if table.quantization else None
     tuned = _tune(decision, updates, tune_, task, layers, seed, quiet=json) if decision.plan.feasible else None
     chosen = decision.quantization if tuned is None else tuned.best.quantization
     if out is not None and decision.plan.feasible:

@@ -24,6 +24,9 @@ MARGIN = 1 + 2.0**-28
 WASTE = 1.01
 """The chosen grid's mean squared error is at most so many times that of the finest that fits."""
 
+BETA_SHARE = 0.02
+"""Part of delta that pays for the coarse rounding's bound, all releases together."""
+
 SIGMAS = 4.0
 """Default range of one site's rotated sum, in deviations of a coordinate if all its patients agreed: 6e-5 saturate."""
 
@@ -70,7 +73,7 @@ def fit(
     rotation: bool | int = True,
     law: Law | str = Law.SKELLAM,
     relation: Relation | None = None,
-    beta: float = 1e-12,
+    beta: float | None = None,
     removable: bool = True,
     levels: int | None = None,
 ) -> Fitted | Infeasible:
@@ -95,7 +98,8 @@ def fit(
         rotation: as in ``quant.presets``.
         law: of the noise.
         relation: what neighbours are; the unit's default if None.
-        beta: probability, per release, of a coarse rounding beyond its bound (unit patient); goes to delta.
+        beta: probability, per release, of a coarse rounding beyond its bound (unit patient); goes to delta. By default
+            a fiftieth of delta for all releases together.
         removable: whether excess noise is removed after drop-outs.
         levels: most levels of one site's grid; by default as many as the field and the samplers allow.
 
@@ -106,6 +110,8 @@ def fit(
         PrivacyInputError: numbers that make no round.
         quant.ConfigurationError: a width, clip or rotation that makes no codec.
     """
+    if beta is None:
+        beta = BETA_SHARE * goal.delta / goal.releases
     wanted = _Wanted(
         goal, clients, dim, clip, Unit(unit), width, patients, range, rotation, Law(law), relation, beta, removable
     )
@@ -145,7 +151,7 @@ class _Wanted:
         roughly = self._ratio()
         if isinstance(roughly, Infeasible):
             return roughly
-        low, high = 0, min(most, (levels - 1) // 2, quant.grid.MAX_LEVELS // 2 - 1)
+        low, high = 0, min(most, (levels - 1) // 2, quant.grid.MAX_LEVELS // 2 - 1, self._finest())
         while low < high:
             middle = (low + high + 1) // 2
             if self._fits(middle, roughly * self._sensitivity(middle).l2_squared):
@@ -162,6 +168,14 @@ class _Wanted:
             reason=f"fields of {self.width} bits do not hold {self.clients} sites and the noise for epsilon "
             f"{self.goal.epsilon:g}; take wider fields, a smaller range or fewer releases"
         )
+
+    def _finest(self) -> int:
+        """Return the levels from which on released steps would be finer than the patients' fine ones."""
+        if self.unit is Unit.SITE:
+            return quant.grid.MAX_LEVELS
+        codec = self._codec(1)
+        step = codec.facts.step * math.sqrt(rotated_rows(codec))
+        return max(1, math.floor(step / self.clip * 2.0 ** _fine_bits(codec)))
 
     def _coarsest(self, finest: int, ratio: float) -> int:
         """Return the fewest levels with noise beyond one table that are as good as ``finest`` up to `WASTE`."""
@@ -290,6 +304,10 @@ class _Wanted:
 def _fine(codec: quant.UpdateCodec, clip: float) -> tuple[int, int]:
     """Return (g, B^2): a power of two that cuts the clip into about 2^FINE_BITS fine steps, fewer if 64 bits ask so."""
     step = codec.facts.step * math.sqrt(rotated_rows(codec))
-    bits = min(FINE_BITS, (MAX_SQUARED.bit_length() - 3 - codec.facts.dim.bit_length()) // 2)
-    coarsening = 1 << max(0, math.ceil(math.log2(step / clip)) + bits)
+    coarsening = 1 << max(0, math.ceil(math.log2(step / clip)) + _fine_bits(codec))
     return coarsening, math.floor((clip / (step / coarsening)) ** 2)
+
+
+def _fine_bits(codec: quant.UpdateCodec) -> int:
+    """Return how many bits of the clip the patients' fine grid keeps."""
+    return min(FINE_BITS, (MAX_SQUARED.bit_length() - 3 - codec.facts.dim.bit_length()) // 2)

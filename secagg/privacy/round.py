@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import quant
-from quant.noise import FAILURE, Sharing
+from quant.noise import FAILURE, Sharing, reach
 from secagg.privacy.calibration import Law
 from secagg.privacy.errors import PrivacyInputError
 from secagg.privacy.patients import PatientGrid, patient_grid
@@ -71,20 +71,30 @@ class RoundPrivacy:
             set_(self, "relation", Relation(self.neighbours))
             set_(self, "law", Law(self.law))
             set_(self, "target", Fraction(self.target))
-        except (ValueError, TypeError) as error:
+            for name in ("epsilon", "delta", "clip", "beta", "sampling_rate"):  # 1 and 1.0 are one round
+                set_(self, name, float(getattr(self, name)))
+        except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
             raise PrivacyInputError(f"no private round: {error}") from error
+        for name in ("least_survivors", "colluders", "releases", "coarsening", "l2_squared"):
+            if type(getattr(self, name)) is not int:
+                raise PrivacyInputError(f"{name} is a whole number, not {getattr(self, name)!r}")
+        if type(self.removable) is not bool:
+            raise PrivacyInputError(f"removable is true or false, not {self.removable!r}")
         check_relation(self.unit, self.neighbours)
         if self.target <= 0 or self.colluders < 1 or self.least_survivors <= self.colluders:
             raise PrivacyInputError(
                 "noise has a positive variance, and more survivors than colluders (at least 1) must add it"
             )
-        if not (0 < self.epsilon < math.inf and 0 < self.delta < 1 and self.releases >= 1 and self.clip > 0):
+        promised = 0 < self.epsilon < math.inf and 0 < self.delta < 1 and self.releases >= 1
+        if not (promised and 0 < self.clip < math.inf):
             raise PrivacyInputError("a promise has epsilon > 0, 0 < delta < 1, at least one release, and a clip")
         if not 0 <= self.beta < 1 or not 0 < self.sampling_rate <= 1:
             raise PrivacyInputError("beta is at least 0 and below 1, a sampling rate above 0 and at most 1")
         patient = self.unit is Unit.PATIENT
-        if patient != (self.l2_squared >= 1) or self.coarsening < 1 or (not patient and self.coarsening != 1):
+        if patient != (self.l2_squared >= 1) or (not patient and self.coarsening != 1):
             raise PrivacyInputError("unit patient states l2_squared and coarsening, unit site neither")
+        if self.coarsening < 1 or self.coarsening & (self.coarsening - 1):
+            raise PrivacyInputError(f"coarsening is a power of two, not {self.coarsening}")
 
     @property
     def neighbours(self) -> Relation:
@@ -105,11 +115,16 @@ class RoundPrivacy:
         return clients - self.least_survivors if self.removable else 0
 
     def reach(self, clients: int, coordinates: int, failure: Fraction = FAILURE) -> int:
-        """Bound the noise in the sum of all sites before anything is removed, released steps: fields have room for it.
+        """Bound the noise in a released sum, steps: what fields have room for, whoever of those tolerated drops out.
 
-        Any of ``coordinates`` is beyond with probability at most ``failure``, 2^-40.
+        Any of ``coordinates`` is beyond with probability at most ``failure``, 2^-40. Noise that is removed needs no
+        room: packing is linear modulo 2^lane_bits, so the excess may wrap, and is subtracted, in that ring; a field has
+        to hold only what is left. That is V s / (s - c) for s survivors, the most for the fewest.
         """
-        return self.sharing(clients).reach(coordinates, failure)
+        sharing = self.sharing(clients)
+        if not self.removable:
+            return sharing.reach(coordinates, failure)
+        return reach(sharing.family, sharing.total(self.least_survivors), coordinates, failure)
 
     def grid(self, codec: quant.UpdateCodec) -> PatientGrid:
         """Return the grids of a round of unit patient.

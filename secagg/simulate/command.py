@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Annotated
 
 import typer
 
 from secagg import theme
-from secagg.simulate.display import show
-from secagg.simulate.run import Simulation, simulate, to_json
+from secagg.simulate.display import show, show_shards
+from secagg.simulate.run import Simulation, shards_to_json, simulate, simulate_shards, to_json
 
 
 def simulate_command(
@@ -33,7 +36,12 @@ def simulate_command(
     threshold: Annotated[
         int | None, typer.Option(help="Least number of clients that must stay; by default floor(2n/3) + 1.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Threads that take off masks.")] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Threads that take off masks; with --shards, processes that each run a shard.")
+    ] = 1,
+    shards: Annotated[
+        int, typer.Option(help="Cut the cohort into so many rounds of their own, and add their sums.")
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Fixes data and drop-outs; never masks, keys or rounding.")] = 0,
     view: Annotated[bool, typer.Option("--view", help="Show what the server sees of one client.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -55,6 +63,9 @@ def simulate_command(
         workers=workers,
         seed=seed,
     )
+    if shards != 1:
+        _simulate_shards(wanted, shards, json=json)
+        return
     with theme.progress(shown=not json and sys.stderr.isatty()) as progress:
         tasks = {name: progress.add_task(name, total=clients) for name in wanted.phases}
         done = simulate(wanted, view=view, observe=lambda name, _: progress.advance(tasks[name]))
@@ -65,3 +76,16 @@ def simulate_command(
         show(done, console)
         if not view:
             console.print("next: secagg simulate --view shows what the server sees; secagg demo trains on real data")
+
+
+def _simulate_shards(wanted: Simulation, shards: int, *, json: bool) -> None:
+    started = time.perf_counter()
+    with theme.progress(shown=not json and sys.stderr.isatty()) as progress:
+        task = progress.add_task("shards", total=shards)
+        with ProcessPoolExecutor(wanted.workers, get_context("spawn")) as pool:
+            opened = simulate_shards(wanted, shards, pool.map, lambda shard: progress.advance(task))
+    figures = shards_to_json(wanted, opened, time.perf_counter() - started)
+    if json:
+        sys.stdout.write(jsonlib.dumps(figures) + "\n")
+    else:
+        show_shards(figures, theme.output())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -44,6 +46,23 @@ def show(done: Simulated, console: Console) -> None:
         show_view(record.view, record.field_bits, console)
     verdict = "equals" if record.exact else "DIFFERS FROM"
     console.print(f"the opened sum {verdict} the sum of the included clients' integers")
+
+
+def show_shards(figures: dict[str, Any], console: Console) -> None:
+    """Print the figures of a sharded simulation."""
+    refused = f", {figures['refused']} of them without a sum" if figures["refused"] else ""
+    console.print(
+        f"{figures['protocol']}: {figures['survivors']} of {figures['clients']} clients in the sums of "
+        f"{figures['shards']} shards{refused}; the smallest sum has {figures['smallest_sum']} clients"
+    )
+    console.print(
+        f"{theme.human_seconds(figures['seconds'])} in all, {theme.human_seconds(figures['seconds_per_shard'])} the "
+        f"slowest shard, {theme.human_seconds(figures['client_seconds'])} a client; a client sends "
+        f"{theme.human_bytes(figures['uplink_bytes_per_client'])}; peak memory of a worker "
+        f"{theme.human_bytes(figures['peak_rss_bytes'])}"
+    )
+    verdict = "equal" if figures["exact"] else "DIFFER FROM"
+    console.print(f"the opened sums {verdict} the sums of the included clients' integers")
 
 
 def _show_bytes(done: Simulated, record: RoundRecord, console: Console) -> None:

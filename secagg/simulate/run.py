@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import resource
+import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ from numpy.typing import NDArray
 import quant
 from protocols.pairwise import Phase, finder
 from protocols.pairwise.params import NO_ROSTER, Adversary, Protocol
+from protocols.pairwise.server import Apply
 from secagg.config import RoundConfig
-from secagg.contribution import Contribution
 from secagg.errors import UsageError
 from secagg.inprocess import InProcessRound, Observer, round_phases, simulated_identities
 from secagg.opened import Opened
 from secagg.record import RoundRecord
-from secagg.session import ClientSession
+from secagg.shards import ShardedSum, ShardSum, run_shards
+
+MODEL_HASH = hashlib.sha256(b"secagg simulate").digest()
 
 
 @dataclass(frozen=True)
@@ -125,21 +128,10 @@ def simulate(simulation: Simulation, *, view: bool = False, observe: Observer | 
     """
     clients = range(1, simulation.clients + 1)
     identities, roster = simulated_identities(clients) if simulation.adversary == "active" else ({}, None)
-    config = RoundConfig(
-        clients=tuple(clients),
-        layout=quant.Layout.of(np.zeros(simulation.dim, dtype=np.float32)),
-        quantization={"bits": simulation.bits, "range": 4.0},
-        threshold=simulation.threshold,
-        study="simulate",
-        adversary=simulation.adversary,
-        roster=NO_ROSTER if roster is None else roster.hash(),
-        colluders=simulation.corrupt,
-        protocol=simulation.protocol,
-        tolerated_dropouts=max(len(simulation.dropouts()), math.ceil(simulation.clients / 20)),
-    )
+    config = _config(simulation, NO_ROSTER if roster is None else roster.hash())
     in_process = InProcessRound(
         config,
-        hashlib.sha256(b"secagg simulate").digest(),
+        MODEL_HASH,
         dropouts=simulation.dropouts(),
         identities=identities,
         roster=roster,
@@ -147,20 +139,77 @@ def simulate(simulation: Simulation, *, view: bool = False, observe: Observer | 
         view=view,
         observe=observe,
     )
-    opened = in_process.run(_synthetic(simulation))
+    source = Synthetic(simulation)
+    opened = in_process.run(lambda client, session: session.prepare(source(client)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Simulated(simulation, config, opened, in_process.record, peak)
 
 
-def _synthetic(simulation: Simulation) -> Callable[[int, ClientSession], Contribution]:
-    """Return a source of standard normal updates, made when they are asked for."""
+def simulate_shards(
+    simulation: Simulation, shards: int, apply: Apply = map, done: Callable[[ShardSum], None] = lambda shard: None
+) -> ShardedSum:
+    """Run the cohort in shards, each a round of its own in a worker of ``apply``; see ``secagg.shards``.
 
-    def contribute(client: int, session: ClientSession) -> Contribution:
-        rng = np.random.default_rng([simulation.seed, client])
-        update: NDArray[np.float32] = rng.standard_normal(simulation.dim, dtype=np.float32)
-        return session.prepare(update)
+    Raises:
+        UsageError: shards that are too small, or an active server: its roster needs a real consortium's shards.
+    """
+    if simulation.adversary == "active":
+        raise UsageError("shards are simulated against a curious server: leave --adversary out")
+    config = replace(_config(simulation), tolerated_dropouts=None)
+    return run_shards(
+        config, shards, MODEL_HASH, Synthetic(simulation), dropouts=simulation.dropouts(), apply=apply, done=done
+    )
 
-    return contribute
+
+def _config(simulation: Simulation, roster: bytes = NO_ROSTER) -> RoundConfig:
+    return RoundConfig(
+        clients=tuple(range(1, simulation.clients + 1)),
+        layout=quant.Layout.of(np.zeros(simulation.dim, dtype=np.float32)),
+        quantization={"bits": simulation.bits, "range": 4.0},
+        threshold=simulation.threshold,
+        study="simulate",
+        adversary=simulation.adversary,
+        roster=roster,
+        colluders=simulation.corrupt,
+        protocol=simulation.protocol,
+        tolerated_dropouts=max(len(simulation.dropouts()), math.ceil(simulation.clients / 20)),
+    )
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Standard normal updates, made when they are asked for; each is the same at every call."""
+
+    simulation: Simulation
+
+    def __call__(self, client: int) -> NDArray[np.float32]:
+        """Return the update of one client."""
+        rng = np.random.default_rng([self.simulation.seed, client])
+        return rng.standard_normal(self.simulation.dim, dtype=np.float32)
+
+
+def shards_to_json(simulation: Simulation, opened: ShardedSum, seconds: float) -> dict[str, Any]:
+    """Return the figures of a sharded simulation; seconds are those of the slowest shard where a shard is meant."""
+    given = [shard for shard in opened.shards if shard.total is not None]
+    medians = [sum(shard.record.median_client_seconds().values()) for shard in given]
+    return {
+        **{name: getattr(simulation, name) for name in ("protocol", "clients", "dim", "bits", "seed")},
+        "shards": len(opened.shards),
+        "refused": len(opened.shards) - len(given),
+        "survivors": len(opened.included),
+        "smallest_sum": min(len(shard.included) for shard in given),
+        "exact": opened.exact,
+        "uplink_bytes_per_client": max(_sent_by_one(shard) for shard in given),
+        "client_seconds": statistics.median(medians),
+        "server_seconds_per_shard": max(sum(shard.record.server_seconds.values()) for shard in given),
+        "seconds_per_shard": max(shard.seconds for shard in given),
+        "seconds": seconds,
+        "peak_rss_bytes": max(shard.peak_rss_bytes for shard in given),
+    }
+
+
+def _sent_by_one(shard: ShardSum) -> int:
+    return max(shard.record.uplink_total(client) for client in shard.included)
 
 
 def to_json(done: Simulated) -> dict[str, Any]:

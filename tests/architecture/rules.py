@@ -64,6 +64,7 @@ PEERS = frozenset({"flwr", "tenseal", "fedbiomed", "opendp"})
 FRAMEWORKS = {
     "flower": ("flwr",),
     "nvflare": ("nvflare",),
+    "ray": ("ray",),
     "torch_updates": ("torch",),
     "opacus": ("opacus", "torch"),
 }

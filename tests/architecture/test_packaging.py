@@ -69,7 +69,7 @@ def test_no_range_is_capped():
 
 def test_extras_stand_alone():
     extras = PROJECT["optional-dependencies"]
-    assert set(extras) == {"torch", "server", "flower", "nvflare", "demo", "bench", "tune", "dev"}
+    assert set(extras) == {"torch", "server", "flower", "nvflare", "ray", "demo", "bench", "tune", "dev"}
     assert [line for lines in extras.values() for line in lines if name_of(line) == "secagg"] == []
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
-from secagg.bench.command import BENCHES
+from secagg.bench.command import ALONE, BENCHES
 from secagg.cli import main
 
 KEYS = {
@@ -17,6 +19,7 @@ KEYS = {
     "scaling": {"case"},
     "memory": {"case", "peak_bytes", "packed_vector_bytes", "packed_vectors"},
     "peers": {"system", "clients", "dim", "dropped", "client_seconds", "server_seconds", "uplink_bytes", "exact"},
+    "engines": {"engine", "versions", "system", "adversary", "nodes", "dim", "dropped", "seconds", "exact"},
     "mechanism": {"mechanism", "clients", "dim", "epsilon", "bits", "mse", "mse_gaussian"},
     "consortium": {"case", "seconds", "floor_seconds", "load", "masked-input"},
     "noise": {"law", "sigma", "draws_per_second", "peer", "peer_draws_per_second"},
@@ -24,7 +27,14 @@ KEYS = {
 
 
 def test_every_bench_has_its_keys_listed() -> None:
-    assert set(KEYS) == set(BENCHES)
+    assert set(KEYS) == set(BENCHES | ALONE)
+
+
+@pytest.fixture(autouse=True)
+def _no_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines are run by ``-m stacks``; here their interpreters lack them, whatever is installed."""
+    for stack in ("FLOWER", "NVFLARE"):
+        monkeypatch.setenv(f"SECAGG_{stack}_PYTHON", shutil.which("false") or "false")
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,6 +52,19 @@ def test_a_peer_that_is_missing_is_said_to_be(capsys: pytest.CaptureFixture[str]
     rows = json.loads(capsys.readouterr().out)["rows"]
     peer = next(row for row in rows if row.get("of") == "flwr pseudo_rand_gen")
     assert (peer["ratio"] is None) == ("missing" in peer)
+
+
+def test_engines_that_are_missing_are_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["bench", "engines", "--quick", "--json"])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert all(row["seconds"] is None and "not installed" in row["note"] for row in rows)
+
+
+def test_figures_and_a_picture_of_the_peers_are_kept(tmp_path: Path) -> None:
+    assert main(["bench", "peers", "--quick", "--out", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "peers.json").read_text())
+    assert {row["clients"] for row in report["rows"]} == {5, 20}
+    assert (tmp_path / "peers.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_sampler_that_is_missing_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,6 +155,8 @@ REFUSED = [
     (["--epsilon", "1", "--sites", "2"], "3 to a few dozen"),
     (["--epsilon", "0.000001", "--bits", "24"], "infeasible"),
     (["--delta", "1e-6"], "give --epsilon"),
+    (["--epsilon", "1", "--sweep", "bits"], "--sweep epsilon is the private one"),
+    (["--epsilon", "1", "--sweep", "epsilon"], "leave --epsilon and --dropout out"),
 ]
 
 

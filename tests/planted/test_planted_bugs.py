@@ -40,8 +40,8 @@ BUGS = [
     ),
     Bug(
         "threshold-off-by-one", "protocols/pairwise/share_keys.py",
-        "shamir.share(seed.reveal(), threshold, holders, entropy)",
-        "shamir.share(seed.reveal(), threshold - 1, holders, entropy)",
+        "shamir.share(self.seed.reveal(), threshold, holders, entropy)",
+        "shamir.share(self.seed.reveal(), threshold - 1, holders, entropy)",
         "tests/protocols/test_vectors.py",
     ),
     Bug(
@@ -158,6 +158,60 @@ BUGS = [
         "receipt-names-no-survivors", "secagg/transcript/receipts.py",
         "            self._survivors = message.survivors", "            pass",
         "tests/audit/test_audit.py::test_a_clean_study_of_ten_sites_passes_in_time",
+    ),
+    Bug(
+        "site-draws-no-noise", "secagg/noised.py",
+        "    return draw_noise(sharing, config.codec.facts.encoded_dim, entropy, seeds)",
+        "    return draw_noise(sharing, config.codec.facts.encoded_dim, entropy, seeds) * 0",
+        "tests/secagg/test_private_noise.py::test_honest_survivors_noise_is_the_target_after_every_tolerated_pattern",
+    ),
+    Bug(
+        "excess-noise-stays", "secagg/session.py",
+        "self._machine.survivors, self.public, self._machine.revealed_noise)",
+        "self._machine.survivors, self.public, None)",
+        "tests/secagg/test_private_noise.py::test_honest_survivors_noise_is_the_target_after_every_tolerated_pattern",
+    ),
+    Bug(
+        "patients-are-not-clipped", "secagg/privacy/patients.py",
+        "shrunk = np.minimum(largest, inside / norm)", "shrunk = largest",
+        "tests/secagg/privacy/test_patients.py::test_small_vectors_are_kept_and_large_ones_clipped",
+    ),
+    Bug(
+        "integer-norm-unchecked", "secagg/privacy/patients.py",
+        "integers[(squared > self.l2_squared) | (squared < 0)] = 0", "pass",
+        "tests/secagg/privacy/test_patients.py::test_a_norm_beyond_the_bound_counts_as_zero_and_is_no_error",
+    ),
+    Bug(
+        "a-record-counts-as-a-patient", "secagg/privacy/patients.py",
+        "self._places = None if patients is None else _places(patients)", "self._places = None",
+        "tests/secagg/privacy/test_patients.py::test_one_patient_moves_the_sum_by_the_bound_at_most",
+    ),
+    Bug(
+        "coins-of-the-coarse-rounding-missing", "secagg/privacy/patients.py",
+        'rotated += (words.view("<u8") & np.uint64(self.coarsening - 1)).astype(np.int64)', "rotated += 0",
+        "tests/secagg/privacy/test_patients.py::test_rounding_is_unbiased_over_its_coins",
+    ),
+    Bug(
+        "data-before-the-charge", "secagg/noised.py",
+        "    site.charge(terms, release_id(config), digest)", "    del digest",
+        "tests/secagg/test_private_frames.py::"
+        "test_a_restarted_site_never_makes_a_second_version_of_a_charged_release",
+    ),
+    Bug(
+        "a-second-noisy-version", "secagg/privacy/site.py",
+        "if permit.repeated:", "if False:",
+        "tests/secagg/test_private_frames.py::"
+        "test_a_restarted_site_never_makes_a_second_version_of_a_charged_release",
+    ),
+    Bug(
+        "nan-is-an-error-that-tells", "secagg/noised.py",
+        "config.layout.flatten(given, refuse=False)", "config.layout.flatten(given)",
+        "tests/secagg/test_private_frames.py::test_an_update_that_is_not_finite_counts_as_zero",
+    ),
+    Bug(
+        "monitoring-in-a-private-round", "secagg/config.py",
+        "            check_private(self, self.privacy)", "            pass",
+        "tests/secagg/test_private_frames.py::test_what_would_leave_a_site_without_noise_is_refused",
     ),
 ]  # fmt: skip
 

@@ -224,7 +224,7 @@ def test_secrets_reach_no_frame_no_text_and_no_final_state(variant: Variant) -> 
     network.tampers.append(eavesdrop)
     network.run()
     # Of the dropped nobody is left here, so mask keys stay secret for ever; self-mask seeds are opened share by share.
-    labels = {"enc-key", "mask-key", "self-mask-seed", "shamir-coefficient"}
+    labels = {"enc-key", "mask-key", "self-mask-seed", "noise-link", "shamir-coefficient"}
     secrets = [s for machine in machines.values() for label in labels for s in machine._entropy.drawn(label)]
     assert len(secrets) > 3 * len(machines)
     said = b"".join(delivery.frame for delivery in network.transcript)
@@ -284,7 +284,7 @@ def test_a_step_without_randomness_leaves_the_machine_as_it_was(variant: Variant
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_what_is_drawn_is_drawn_once_and_known_by_name(variant: Variant) -> None:
-    """The amounts: two keys, one seed, t - 1 coefficients for each of two secrets, one nonce for each neighbour."""
+    """The amounts: two keys, one seed, one link, t - 1 coefficients for each secret, one nonce for each neighbour."""
     network = Network(make_cohort(variant))
     network.run()
     t = network.cohort.params.threshold
@@ -293,12 +293,14 @@ def test_what_is_drawn_is_drawn_once_and_known_by_name(variant: Variant) -> None
         drawn = Counter(label for label, _ in machine._entropy.records)
         near = len(network.graph.build().neighbours(client))
         parts = {"joint-randomness": 1} if network.cohort.params.commits else {}
+        links = {"noise-link": 1} if network.cohort.params.noise_components else {}
         assert drawn == {
             "enc-key": 1,
             "mask-key": 1,
             **parts,
             "self-mask-seed": 1,
-            "shamir-coefficient": 2 * (t - 1),
+            **links,
+            "shamir-coefficient": (2 + network.cohort.params.noise_components) * (t - 1),
             "aead-nonce": near,
         }
     values = [value for machine in network.clients.values() for _, value in machine._entropy.records]

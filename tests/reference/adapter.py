@@ -28,6 +28,9 @@ class NaiveClient:
     def joint_seed(self) -> bytes:
         return self.machine.joint_seed
 
+    def noise_seeds(self) -> list[bytes]:
+        return self.machine.noise_seeds
+
 
 class NaiveServer:
     def __init__(self, machine: naive.Server) -> None:
@@ -45,6 +48,9 @@ class NaiveServer:
 
     def joint_seed(self) -> bytes:
         return self.machine.joint_seed
+
+    def noise_seeds(self) -> dict[int, list[bytes]]:
+        return self.machine.noise_seeds()
 
     def result(self) -> tuple[list[int], dict[str, list[int]]]:
         return self.machine.result()

@@ -306,23 +306,32 @@ class Server:
 
         def body(client):
             near = self.round.holders(client, self.members, self.joint_seed)
-            return self.survivors, self.dropped, [(c, signature) for c, (signature,) in signed.items() if c in near]
+            sent = [(c, signature) for c, (signature,) in signed.items() if c in near or self.round.components]
+            return self.survivors, self.dropped, sent
 
         return self.send(list(signed) or self.survivors, UNMASKING_REQUEST, body)
 
-    def result(self):  # the survivors, and the sums by vector name
-        r, s, keys, shares = self.round, self.session, {entry[0]: entry for entry in self.directory}, [{}, {}, {}]
+    def shares(self):  # by dealer and holder: of self-mask seeds, mask keys, links of noise
+        shares = [{}, {}, {}]
         for holder, answer in self.heard(UNMASKING).items():
             for found, revealed in zip(shares, answer, strict=True):
                 for dealer, share, *_ in revealed:
                     found.setdefault(dealer, {})[holder] = int.from_bytes(share, "little")
+        return shares
+
+    def noise_seeds(self):  # by survivor, the seeds that come off
+        r, links = self.round, self.shares()[2]
+        first = r.first_removed(self.survivors)
+        seeds = {c: r.noise(reconstruct(links[c]), self.session, c, first)[1] for c in links}
+        return {c: seeds.get(c, []) for c in self.survivors}
+
+    def result(self):  # the survivors, and the sums by vector name
+        r, s, keys, shares = self.round, self.session, {entry[0]: entry for entry in self.directory}, self.shares()
         masks = [(reconstruct(shares[0][c]), "self-mask", (c,), -1) for c in self.survivors]
         for gone in self.dropped:
             for peer in set(r.holders(gone, self.members, self.joint_seed)) & set(self.survivors):
                 seed = r.pair_seed(reconstruct(shares[1][gone]), s, gone, peer, keys[peer][2])
                 masks.append((seed, "pairwise-mask", sorted((gone, peer)), 1 if peer > gone else -1))
-        first = r.first_removed(self.survivors)
-        self.revealed_noise = {c: r.noise(reconstruct(link), s, c, first)[1] for c, link in shares[2].items()}
         sums = {name: [] for name, _, _ in r.vectors}
         for number, low, high, vector in r.pieces():
             inputs, bits = self.heard((INPUT, number, low)), (vector[2] - 1).bit_length()

@@ -162,7 +162,7 @@ def signatures(*clients: int, over: tuple[Any, ...] = STATEMENT) -> list[m.Survi
 
 
 def voted(found: list[m.SurvivorSignature], cohort: Cohort = SIGNED) -> tuple[Any, ...]:
-    return (cohort.params, cohort.policy, STATEMENT, LIST, found)
+    return (cohort.params, cohort.policy, STATEMENT, LIST, LIST, found)
 
 
 def kept(*gone: int, variant: Variant = SPARSE_ACTIVE) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from protocols import Entropy, suites
 from protocols.pairwise import Rule, VectorSpec
 from secagg.attack import client_attacks as by_client
+from secagg.attack import noise_attacks as by_noise
 from secagg.attack import server_attacks as by_server
 from secagg.attack import sparse_attacks as by_graph
 from secagg.attack import survivor_attacks as by_survivors
@@ -187,6 +188,15 @@ SCENARIOS: list[Scenario] = [
     *on((SPARSE_ACTIVE,), by_graph.cut_the_ring, "C29", n=12, min_survivors=8, anchor=6),
     *on((SPARSE_ACTIVE,), by_graph.hide_the_neighbours, "C16", n=20, min_survivors=8, anchor=3),
     *on((JOINT, SPARSE_CURIOUS), by_survivors.try_again_and_again, "C30", policy={"max_attempts": 2}, anchor=6),
+    # Removable noise.
+    *on(COMPLETE, by_noise.open_more_noise_after_a_restore, "active:C24 active:C25 C32 C33", anchor=20),
+    *on((SPARSE_ACTIVE,), by_noise.let_regions_disagree, "C25", n=12, min_survivors=8, anchor=3),
+    *on(COMPLETE, by_noise.commit_to_no_noise, "S5", anchor=17),
+    *on(COMPLETE, by_noise.publish_another_root, "C19", anchor=17),
+    *on(COMPLETE, by_noise.answer_without_noise, "S8", anchor=17),
+    *on(COMPLETE, by_noise.reveal_a_false_link, "S9", anchor=17),
+    *on(COMPLETE, by_noise.remove_other_noise, "S9 S10", anchor=17),
+    *on(COMPLETE, by_noise.commit_to_other_noise, "S10", anchor=17),
     # Malicious clients.
     *on(COMPLETE, by_client.join_uninvited, "C6 S1 C10", clients=(1, 2, 3), anchor=4),
     *on(COMPLETE, by_client.send_input_without_shares, "S2", anchor=7),

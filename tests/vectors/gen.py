@@ -17,6 +17,7 @@ from tests.vectors import document as doc
 from tests.vectors.cases import (
     bad_answers,
     bad_directory,
+    bad_noise,
     bad_proposals,
     bad_shares,
     bad_survivors,
@@ -27,7 +28,7 @@ from tests.vectors.cases.scenes import SCENES, scene_document
 from tests.vectors.library import Library
 from tests.vectors.replay import replay
 
-NEGATIVE = (bad_wire, bad_proposals, bad_directory, bad_shares, bad_survivors, bad_answers)
+NEGATIVE = (bad_wire, bad_proposals, bad_directory, bad_shares, bad_survivors, bad_answers, bad_noise)
 
 
 def documents() -> Iterator[tuple[str, doc.Document]]:

@@ -69,6 +69,9 @@ class LibraryClient(_Machine):
     def joint_seed(self) -> bytes:
         return self.machine.joint_seed
 
+    def noise_seeds(self) -> list[bytes]:
+        return [seed.reveal() for seed in self.machine.noise_seeds]
+
 
 class LibraryServer(_Machine):
     machine: Server
@@ -90,6 +93,9 @@ class LibraryServer(_Machine):
 
     def joint_seed(self) -> bytes:
         return self.machine.joint_seed
+
+    def noise_seeds(self) -> dict[int, list[bytes]]:
+        return {client: [seed.reveal() for seed in seeds] for client, seeds in self.machine.revealed_noise.items()}
 
     def result(self) -> tuple[list[int], dict[str, list[int]]]:
         with _translated():

@@ -18,7 +18,7 @@ from protocols.wire import Message
 from tests.support.entropy import InsecureSeededEntropy
 from tests.vectors import document as doc
 from tests.vectors.library import LibraryClient, LibraryServer
-from tests.vectors.replay import Refused
+from tests.vectors.replay import Refused, write_noise_seeds
 
 MODEL = sha256(b"the model of the vectors").digest()
 TASK = sha256(b"the task of the vectors").digest()
@@ -155,6 +155,9 @@ class Recording:
         if self.given.params.commits:
             value = self.clients[client].joint_seed().hex()
             self.operations.append(Operation(client, "joint-seed", more={"value": value}))
+        if self.given.params.noise_components:
+            value = write_noise_seeds(self.clients[client].noise_seeds())
+            self.operations.append(Operation(client, "noise-seeds", more={"value": value}))
         shapes = {spec.name: (spec.length, spec.modulus) for spec in self.given.params.vectors}
         written = self.given.inputs(client)
         vectors = {name: doc.read_residues(written[name], *shapes[name]) for name in written}
@@ -185,6 +188,9 @@ class Recording:
         if self.given.params.commits:
             value = self.server.joint_seed().hex()
             self.operations.append(Operation("server", "joint-seed", more={"value": value}))
+        if self.given.params.noise_components:
+            value = write_noise_seeds(self.server.noise_seeds())
+            self.operations.append(Operation("server", "noise-seeds", more={"value": value}))
         survivors, sums = self.server.result()
         written = {name: doc.write_residues(sums[name]) for name in sums}
         result = {"survivors": survivors, "sums": written}

@@ -43,6 +43,10 @@ class ClientMachine(Protocol):
         """The joint seed of the round, for the layers above: of a client before ``submit``."""
         ...
 
+    def noise_seeds(self) -> list[bytes]:
+        """The seeds of all of its removable components of noise, before ``submit``."""
+        ...
+
 
 class ServerMachine(Protocol):
     """The server in one round."""
@@ -55,6 +59,10 @@ class ServerMachine(Protocol):
 
     def joint_seed(self) -> bytes:
         """The same joint seed, once the sum is open."""
+        ...
+
+    def noise_seeds(self) -> dict[int, list[bytes]]:
+        """By survivor, the seeds of the components that come off, once the sum is open."""
         ...
 
     def result(self) -> tuple[list[int], dict[str, list[int]]]: ...
@@ -97,6 +105,20 @@ def replay(document: Document, implementation: Implementation) -> None:
         run.check_nothing_left()
 
 
+def write_noise_seeds(seeds: Sequence[bytes] | Mapping[int, Sequence[bytes]]) -> Any:
+    """Write what a machine tells of its noise seeds: a client a list, the server one for each survivor."""
+    if isinstance(seeds, Mapping):
+        return {str(client): write_noise_seeds(found) for client, found in seeds.items()}
+    return [seed.hex() for seed in seeds]
+
+
+_TOLD: Mapping[str, Callable[[ClientMachine | ServerMachine], Any]] = {
+    "joint-seed": lambda machine: machine.joint_seed().hex(),
+    "noise-seeds": lambda machine: write_noise_seeds(machine.noise_seeds()),
+}
+"""Operations in which a machine only tells something."""
+
+
 class _Run:
     def __init__(self, document: Document, implementation: Implementation) -> None:
         self.document = document
@@ -126,8 +148,8 @@ class _Run:
             return self.clients[client].start()
         if name == "receive":
             return self.clients[client].receive(self._input(operation))
-        if name == "joint-seed":
-            return self._joint_seed(self.clients[client], operation)
+        if name in _TOLD:
+            return self._told(self.clients[client], operation)
         inputs = self.document["parties"][str(client)]["inputs"]
         shapes = {v["name"]: (v["length"], int(v["modulus"])) for v in self.document["params"]["vectors"]}
         vectors = {vector: read_residues(written, *shapes[vector]) for vector, written in inputs.items()}
@@ -142,8 +164,8 @@ class _Run:
             return list(self.server.advance())
         elif name == "abort":
             return list(self.server.abort(operation["reason"]))
-        elif name == "joint-seed":
-            self._joint_seed(self.server, operation)
+        elif name in _TOLD:
+            self._told(self.server, operation)
         else:
             survivors, sums = self.server.result()
             found = {"survivors": survivors, "sums": {vector: write_residues(sums[vector]) for vector in sums}}
@@ -151,9 +173,10 @@ class _Run:
                 raise Mismatch(f"expected the result {operation['result']}, found {found}")
         return []
 
-    def _joint_seed(self, machine: ClientMachine | ServerMachine, operation: Document) -> Sequence[bytes]:
-        if (found := machine.joint_seed().hex()) != operation["value"]:
-            raise Mismatch(f"expected the joint seed {operation['value']}, found {found}")
+    def _told(self, machine: ClientMachine | ServerMachine, operation: Document) -> Sequence[bytes]:
+        name = operation["operation"]
+        if (found := _TOLD[name](machine)) != operation["value"]:
+            raise Mismatch(f"expected the {name} {operation['value']}, found {found}")
         return []
 
     def _input(self, operation: Document) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from protocols.pairwise import finder
 from protocols.pairwise.graph import GraphSpec, HararyGraph
 from protocols.pairwise.messages import SurvivorSignature
-from protocols.pairwise.params import LocalPolicy, Roster, RoundParams
+from protocols.pairwise.params import LocalPolicy, Roster, RoundParams, threshold_against_server
 from protocols.pairwise.validation.rules import Rule, ascending, refuse, signed
 from protocols.suites import Context
 
@@ -65,17 +65,28 @@ def check_survivor_signatures(
     params: RoundParams,
     policy: LocalPolicy,
     statement: tuple[Context, ...],
-    electorate: Collection[int],
+    near: Collection[int],
+    survivors: Collection[int],
     signatures: Sequence[SurvivorSignature],
 ) -> None:
-    """C25: at least t of the surviving neighbours and oneself signed the same session, model and survivor list.
+    """C25: at least t of the survivors ``near`` (neighbours and oneself) signed the same session, model and list.
 
-    In a round without a roster there are no signatures at all.
+    Where noise may come off in a sparse graph, so did more than (n + c) / 2 of all: neighbourhoods might agree on lists
+    of different sizes, this many members cannot. In a round without a roster there are no signatures at all.
     """
     signers = [entry.client for entry in signatures]
-    needed = params.threshold if params.adversary == "active" else 0
-    if not ascending(signers) or not set(signers) <= set(electorate) or len(signers) < needed:
-        refuse(Rule.SURVIVORS_SIGNED, f"fewer than {needed} survivors signed the survivor list, or others did")
+    active = params.adversary == "active"
+    needed, in_all = (params.threshold if active else 0), 0
+    electorate = set(near)
+    if params.everybody_signs:
+        electorate = set(survivors)
+        in_all = threshold_against_server(len(params.clients), params.adversary, policy.colluders)
+    nearby = len(electorate.intersection(near, signers))
+    if not ascending(signers) or not electorate.issuperset(signers) or nearby < needed or len(signers) < in_all:
+        refuse(
+            Rule.SURVIVORS_SIGNED,
+            f"fewer than {needed} survivors nearby or {in_all} in all signed the survivor list, or others did",
+        )
     for entry in signatures:
         if not signed(params, policy.roster, entry.client, entry.signature, "survivors", statement):
             refuse(Rule.SURVIVORS_SIGNED, f"the signature of client {entry.client} on the survivors is not valid")

@@ -25,7 +25,8 @@ def bench(effort: Effort) -> list[Row]:
         rows += ours.round_of(inputs, effort, bits, workers=1)
     rows += ours.round_of(inputs, effort, 8, workers=2)
     rows += flower.round_of(inputs, effort)
-    rows += ours.round_of(few, effort, 22, workers=1)
+    for bits in (8, 22):
+        rows += ours.round_of(few, effort, bits, workers=1)
     rows += ckks.round_of(few, effort)
     rows += lom.round_of(few, effort)
     return [_with_ratios(row, rows) for row in rows]

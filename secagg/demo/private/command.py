@@ -52,6 +52,18 @@ def check_options(given: Mapping[str, bool], unit: str | None) -> None:
         )
 
 
+def check_sweep(axis: str, epsilon: float | None, dropout: float | None) -> None:
+    """Refuse what does not go with a sweep over epsilon, and other sweeps with privacy.
+
+    Raises:
+        UsageError: saying which option to leave out.
+    """
+    if axis != "epsilon":
+        raise UsageError(f"with --epsilon there is no sweep over {axis!r}: --sweep epsilon is the private one")
+    if epsilon is not None or dropout is not None:
+        raise UsageError("--sweep epsilon chooses epsilon and drop-outs itself: leave --epsilon and --dropout out")
+
+
 def configured(**choices: object) -> PrivateConfig:
     """Build the configuration from what was given; ``None`` for the default.
 

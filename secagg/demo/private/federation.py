@@ -48,12 +48,14 @@ class Advanced:
         opened: the noised sum.
         record: bytes, seconds, and whether the sum is exact.
         dropouts: site to the phase that it did not complete.
+        noise: standard deviation of the noise that is in the sum, units of a gradient.
         seconds: of the whole round.
     """
 
     opened: Opened
     record: RoundRecord
     dropouts: Mapping[int, str]
+    noise: float
     seconds: float
 
 
@@ -107,7 +109,8 @@ class Distributed:
         )
         total = opened.sum.reshape(self.weights.shape)
         self.weights = stepped(self._config, self.weights, total, len(opened.included))
-        return Advanced(opened, attempt.record, dropouts, perf_counter() - started)
+        noise = self.fitted.privacy.expected_noise(len(opened.included), self._config.sites, self.fitted.step)
+        return Advanced(opened, attempt.record, dropouts, noise.total, perf_counter() - started)
 
     def spent(self) -> dict[int, float]:
         """Give site to the epsilon that it has spent so far, by its own ledger, at the delta of its budget."""

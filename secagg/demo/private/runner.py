@@ -44,8 +44,6 @@ def run(
         for other in others.values():
             other.advance(last.opened.included)
         weights = {"distributed": secure.weights, **{name: other.weights for name, other in others.items()}}
-        if last.opened.noise is None:
-            raise RuntimeError("a private round says how much noise is in its sum")
         outcomes.append(
             PrivateRound(
                 round_index=round_index,
@@ -56,7 +54,7 @@ def run(
                 included=last.opened.included,
                 record=last.record,
                 removed=last.opened.excess is not None,
-                noise=last.opened.noise.total / config.central_sigma,
+                noise=last.noise / config.central_sigma,
                 seconds=last.seconds,
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -32,6 +33,12 @@ made-up data, see ``hospitals.py``."""
 ENROLMENT = {"digits": 1500, "breast-cancer": 500}
 """Patients that the study plan expects at all sites together: a public figure. Steps are divided by it, because the
 true number is a statistic of the patients."""
+
+LARGEST_SHARE = 0.4
+"""Of all patients, at most about so many are at one site: public, too. It sets where the grid of a site's sum ends."""
+
+SPREAD = 3.0
+"""That is so many deviations of a rotated coordinate, if all patients of the largest site pulled alike."""
 
 PHASES = ("masked-input", "unmasking", "advertise-keys", "consistency-check")
 """Before completing which of these sites vanish, in turns: half of them before their input is in, half after."""
@@ -140,15 +147,9 @@ class PrivateConfig:
         Raises:
             UsageError: no noise on such a grid keeps the promise, with the reason.
         """
-        found = fit(
-            self.goal,
-            clients=self.sites,
-            dim=dim,
-            clip=CLIP,
-            width=WIDEST,
-            patients=math.ceil(ENROLMENT[self.dataset] / self.sites),
-            levels=2**self.bits - 1,
-        )
+        largest = max(LARGEST_SHARE, 1 / self.sites) * ENROLMENT[self.dataset]
+        reach = SPREAD * largest * CLIP / math.sqrt(1 << (dim - 1).bit_length())
+        found = _fitted(self.goal, self.sites, dim, reach, 2**self.bits - 1)
         if isinstance(found, Infeasible):
             raise UsageError(f"infeasible: {found.reason}")
         return found
@@ -157,3 +158,9 @@ class PrivateConfig:
     def central_sigma(self) -> float:
         """Noise of a trusted server in a sum: the analytic Gaussian mechanism over all rounds (Balle and Wang 2018)."""
         return CLIP * math.sqrt(self.rounds) / gaussian.shift(self.epsilon, self.delta)
+
+
+@lru_cache(maxsize=64)
+def _fitted(goal: Goal, sites: int, dim: int, reach: float, levels: int) -> Fitted | Infeasible:
+    """Search once, for studies that run one promise many times."""
+    return fit(goal, clients=sites, dim=dim, clip=CLIP, width=WIDEST, range=reach, levels=levels)

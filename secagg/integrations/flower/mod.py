@@ -21,6 +21,7 @@ from secagg.errors import UsageError
 from secagg.integrations.flower import records
 from secagg.integrations.member import MemberRounds
 from secagg.integrations.parcel import Parcel
+from secagg.privacy import SitePrivacy
 
 LOG = logging.getLogger("secagg.flower")
 
@@ -35,11 +36,19 @@ class SecAggMod:
             there is one.
         identity: gives the 32-byte Ed25519 secret of this site's identity on the roster, for rounds against an active
             server; called when it is needed, since secrets do not travel with an app.
+        privacy: gives this site's privacy ledger and policy, called likewise; with it, the site takes part in private
+            rounds only.
     """
 
-    def __init__(self, policy: LocalPolicy | None = None, identity: Callable[[Context], Secret] | None = None) -> None:
+    def __init__(
+        self,
+        policy: LocalPolicy | None = None,
+        identity: Callable[[Context], Secret] | None = None,
+        privacy: Callable[[Context], SitePrivacy] | None = None,
+    ) -> None:
         self._policy = policy or LocalPolicy()
         self._identity = identity
+        self._privacy = privacy
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Handle one message of the server.
@@ -54,7 +63,8 @@ class SecAggMod:
         if not parcels:
             return self._outside(message, context, call_next)
         identity = None if self._identity is None else self._identity(context)
-        rounds = MemberRounds(records.RecordStore(context.state), self._policy, identity)
+        privacy = None if self._privacy is None else self._privacy(context)
+        rounds = MemberRounds(records.RecordStore(context.state), self._policy, identity, privacy)
         answers = rounds.answer_all(parcels)
         failed = ""
         for place, parcel in enumerate(parcels):

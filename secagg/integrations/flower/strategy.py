@@ -21,7 +21,9 @@ from secagg.integrations.flower import records
 from secagg.integrations.flower.cohort import Cohort
 from secagg.integrations.flower.phases import Kind, SecurePhases
 from secagg.integrations.flower.sums_only import check_sums_only
+from secagg.integrations.training import check_unit
 from secagg.opened import Opened
+from secagg.privacy import RoundPrivacy
 
 LOG = logging.getLogger("secagg.flower")
 
@@ -48,6 +50,8 @@ class SecAgg(Strategy):
         study: name bound into every round; by default the run's number.
         timeout: seconds to wait in the phases between training and sum.
         workers: threads that take off masks.
+        privacy: makes the training rounds private, for unit site; ``quantization`` is the one that goes with it (see
+            ``secagg.privacy.fit``), ``threshold`` its ``least_survivors``, ``max_examples`` none, metrics none.
         ahead: agree on the next round's keys while a round is running, which saves two exchanges a round.
 
     Raises:
@@ -71,6 +75,7 @@ class SecAgg(Strategy):
         study: str | None = None,
         timeout: float = 600.0,
         workers: int = 1,
+        privacy: RoundPrivacy | None = None,
         ahead: bool = True,
     ) -> None:
         self._inner: FedAvg = check_sums_only(strategy)
@@ -81,6 +86,10 @@ class SecAgg(Strategy):
             )
         if adversary == "active" and roster is None:
             raise UsageError("an active server is withstood with a roster only: give roster")
+        check_unit(privacy)
+        if privacy is not None and (metrics or evaluate_metrics or max_examples is not None):
+            raise UsageError("in private rounds nothing leaves a site but the noised update: no metrics, no examples")
+        self._privacy = privacy
         self._quantization = {"bits": 16} if quantization is None else dict(quantization)
         self._metrics = {"train": dict(metrics or {}), "evaluate": dict(evaluate_metrics or {})}
         self._include = include
@@ -182,6 +191,7 @@ class SecAgg(Strategy):
                 round_index=index,
                 attempt=attempt,
                 metrics=self._metrics[kind],
+                privacy=self._privacy,
             )
 
         key = self._inner.weighted_by_key

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from protocols import SystemEntropy
 from secagg.errors import UsageError
 
 PROJECT = """
@@ -34,22 +35,17 @@ class SuperLink:
         folder: for Flower's files and the log.
         nodes: number of SuperNodes; they get ``partition-id`` from 0 and ``num-partitions``.
         environment: variables of all processes.
-        isolation: Flower's mode of its SuperNodes: with ``"process"``, somebody else runs their apps.
+        launcher: the site's own launcher runs the apps (see ``launcher``), instead of Flower's.
     """
 
-    def __init__(self, folder: Path, nodes: int, environment: Mapping[str, str], isolation: str = "subprocess") -> None:
+    def __init__(self, folder: Path, nodes: int, environment: Mapping[str, str], *, launcher: bool = False) -> None:
         self._folder, self._log = folder, folder / "engine.log"
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         quiet = {"FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1", "FLWR_HOME": str(folder / "flwr")}
         self._environment = {**os.environ, **environment, **quiet, "PATH": path}
         self._running: list[subprocess.Popen[bytes]] = []
         self._ports = _free_ports(nodes + 1)
-        self._nodes, self._isolation = nodes, isolation
-
-    @property
-    def runtime_ports(self) -> list[int]:
-        """Where the SuperNodes hand out work, with ``isolation="process"``."""
-        return self._ports[1:]
+        self._nodes, self._launcher = nodes, launcher
 
     def __enter__(self) -> SuperLink:
         address = f"127.0.0.1:{self._ports[0]}"
@@ -62,12 +58,8 @@ class SuperLink:
                 "--disable-runtime-dependency-installation",
             )  # fmt: skip
             _await_port(self._ports[0], 60.0)
-            for place, port in enumerate(self.runtime_ports):
-                self.start(
-                    "flower-supernode", "--insecure", f"--superlink={address}", f"--port={port}",
-                    f"--isolation={self._isolation}",
-                    f"--node-config=partition-id={place} num-partitions={self._nodes}",
-                )  # fmt: skip
+            for place, port in enumerate(self._ports[1:]):
+                self._start_node(place, port, address)
         except BaseException:
             self.__exit__()
             raise
@@ -79,6 +71,21 @@ class SuperLink:
             for process in self._running:
                 end(process)
             self._running = [process for process in self._running if not _ended(process)]
+
+    def _start_node(self, place: int, port: int, superlink: str) -> None:
+        whose = f"--node-config=partition-id={place} num-partitions={self._nodes}"
+        node = ["flower-supernode", "--insecure", f"--superlink={superlink}", f"--port={port}", whose]
+        if not self._launcher:
+            self.start(*node)
+            return
+        secret, policy = self._folder / f"runtime-{place}.secret", self._folder / f"policy-{place}.toml"
+        secret.write_bytes(SystemEntropy().take(32, "runtime"))
+        policy.write_text("min_clients = 3\n")
+        self.start(*node, "--isolation=process", f"--superexec-auth-secret-file={secret}")
+        program = "secagg.integrations.flower.launcher"
+        self.start(
+            sys.executable, "-m", program, f"--runtime=127.0.0.1:{port}", f"--secret={secret}", f"--policy={policy}"
+        )
 
     def start(self, *command: str) -> None:
         """Start one more process of the federation."""
@@ -97,7 +104,11 @@ class SuperLink:
         (project / "app.py").write_text(app)
         end = time.monotonic() + seconds
         told = subprocess.run(
-            ["flwr", "run", str(project), "trial"], env=self._environment, capture_output=True, timeout=60, check=False
+            ["flwr", "run", str(project), "trial"],
+            env=self._environment,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
         )
         if told.returncode:
             raise UsageError(f"Flower does not take the app: {told.stdout.decode()} {told.stderr.decode()}")

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 from protocols import Secret
 from protocols.pairwise import LocalPolicy
-from secagg.integrations.flower import SecAgg, SecAggMod
+from secagg.integrations.flower import SecAgg, SecAggMod, records
 from secagg.integrations.trial import QUANTIZATION, SETTINGS, Trial, Watch, settled
 
 TRIAL = Trial.load() if SETTINGS in os.environ else Trial(0, 0, 0)
@@ -41,7 +42,19 @@ def _train(message: Message, context: Context) -> Message:
         raise RuntimeError("this site is closed")
     w = message.content.array_records["arrays"]["w"].numpy() + TRIAL.update(place)
     content = RecordDict({"arrays": _arrays(w), "metrics": MetricRecord({"num-examples": 1})})
+    if TRIAL.system == "hostile":
+        content["loot"] = _loot(context)
     return Message(content, reply_to=message)
+
+
+def _loot(context: Context) -> ConfigRecord:
+    """Gather what an app must not have: then the trial fails, and else what no server must see."""
+    if records.STATE in context.state:
+        raise RuntimeError("the app sees the secrets of open rounds")
+    # Flower's own launcher hands its apps the token of their task on the command line.
+    if any("--token" in word for word in Path("/proc/self/cmdline").read_text().split("\0")):
+        raise RuntimeError("the app has a token of Flower's")
+    return ConfigRecord({"diagnosis": "of patient 7"})
 
 
 def _arrays(w: Any) -> ArrayRecord:
@@ -84,10 +97,10 @@ def _strategy() -> FedAvg | SecAgg:
 
 
 class _Counted:
-    """A grid that counts the exchanges that carry messages."""
+    """A grid that counts the exchanges that carry messages, and notes which records the sites send."""
 
     def __init__(self, grid: Grid) -> None:
-        self._grid, self.exchanges = grid, 0
+        self._grid, self.exchanges, self.seen = grid, 0, set[str]()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._grid, name)
@@ -95,7 +108,9 @@ class _Counted:
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         sent = list(messages)
         self.exchanges += bool(sent)
-        return self._grid.send_and_receive(sent, timeout=timeout)
+        replies = list(self._grid.send_and_receive(sent, timeout=timeout))
+        self.seen.update(*(reply.content for reply in replies if reply.has_content()))
+        return replies
 
 
 def _main(grid: Grid, context: Context) -> None:
@@ -106,7 +121,7 @@ def _main(grid: Grid, context: Context) -> None:
         if turn == 0:
             watch.start(w)
         else:
-            watch.round_done(w, counted.exchanges - counts[-1])
+            watch.round_done(w, counted.exchanges - counts[-1], seen=sorted(counted.seen))
         counts.append(counted.exchanges)
 
     _strategy().start(counted, _arrays(np.zeros(TRIAL.dim)), TRIAL.rounds, evaluate_fn=look)  # type: ignore[arg-type]

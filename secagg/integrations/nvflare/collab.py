@@ -25,6 +25,7 @@ from secagg.integrations.letters import read_letters, write_letters
 from secagg.integrations.member import MemberRounds
 from secagg.integrations.parcel import Mail, merge
 from secagg.integrations.training import Model, ModelRounds, Terms, Trained, contribute
+from secagg.privacy import RoundPrivacy, SitePrivacy
 
 LOG = logging.getLogger("secagg.nvflare")
 
@@ -47,6 +48,10 @@ class SecureSite:
         """Return the 32-byte Ed25519 secret of this site's identity on the roster, against an active server."""
         return None
 
+    def privacy(self) -> SitePrivacy | None:
+        """Return this site's privacy ledger and policy, for private rounds; then it takes part in no others."""
+        return None
+
     @collab.publish
     def secagg_member(self) -> int:
         """Tell which member of the roster this site is."""
@@ -59,7 +64,7 @@ class SecureSite:
     @collab.publish
     def secagg_step(self, letters: list[Any], model: dict[str, Any]) -> list[Any]:
         """Answer parcels; train where a round waits for this site's update."""
-        rounds = MemberRounds(self._store, self.policy(), self.identity())
+        rounds = MemberRounds(self._store, self.policy(), self.identity(), self.privacy())
         parcels = read_letters(letters)
         answers = rounds.answer_all(parcels)
         for place, parcel in enumerate(parcels):
@@ -119,6 +124,10 @@ class SecureServer:
         """Return the identities of the members, against an active server."""
         return None
 
+    def privacy(self) -> RoundPrivacy | None:
+        """Return what makes the rounds private, for unit site; see ``secagg.privacy.fit``."""
+        return None
+
     def round_done(self, index: int, model: Model, metrics: Mapping[str, float], included: tuple[int, ...]) -> None:
         """Look at the model after round ``index`` (from 0), at the mean metrics, and at whose updates are in it."""
 
@@ -154,6 +163,7 @@ class SecureServer:
             self.colluders,
             self.study,
             self.workers,
+            self.privacy(),
         )
 
     def _members(self, sites: Mapping[str, Any]) -> dict[int, str]:

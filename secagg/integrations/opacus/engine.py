@@ -29,10 +29,12 @@ from secagg.integrations.opacus.accountant import MECHANISM, step_cost
 from secagg.integrations.opacus.optimizer import DistributedDPOptimizer, PatientReduction
 from secagg.integrations.opacus.sampling import PatientLoader, PatientSampler
 from secagg.privacy import Fitted, Goal, Infeasible, PatientUpdates, Sampling, SkellamNoise, fit
-from secagg.privacy.width import width_for
 
 GRADIENT = "gradient"
 """Name of the only leaf of a round's update."""
+
+WIDTH = 56
+"""Widest field that a grid may take; `fit` makes it no finer than is of use."""
 
 
 class Hospital(Protocol):
@@ -224,10 +226,7 @@ class DistributedPrivacyEngine:
 @functools.lru_cache(maxsize=16)
 def _fitted(goal: Goal, clients: int, dim: int, clip: float, patients: int) -> Fitted:
     """Find grid and noise; seconds with sampling, so hospitals of one process do it once."""
-    width = width_for(goal, clients=clients, dim=dim, patients=patients)
-    if isinstance(width, Infeasible):
-        raise UsageError(f"this training cannot be private: {width.reason}")
-    found = fit(goal, clients=clients, dim=dim, clip=clip, width=width, patients=patients, rotation=False)
+    found = fit(goal, clients=clients, dim=dim, clip=clip, width=WIDTH, patients=patients, rotation=False)
     if isinstance(found, Infeasible):
         raise UsageError(f"this training cannot be private: {found.reason}")
     return found

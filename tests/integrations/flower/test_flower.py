@@ -14,12 +14,14 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.mod import fixedclipping_mod
 from flwr.serverapp import strategy as flower
 
+import quant
 from protocols import Secret
 from protocols.pairwise import LocalPolicy, Roster
-from secagg import UsageError
+from secagg import RoundConfig, UsageError
 from secagg.inprocess import simulated_identities
 from secagg.integrations.flower import SUMS_ONLY, SecAgg, SecAggMod, records, secagg_mod
 from secagg.integrations.flower.sums_only import REFUSED
+from secagg.privacy import Fitted, Goal, SitePrivacy, fit
 from tests.integrations.flower import digits_simulation
 from tests.support.flower_grid import LocalGrid, Vanishes
 
@@ -311,3 +313,59 @@ def check_digits(report: dict[str, dict[str, Any]]) -> None:
     assert report["secure"]["rounds"] == report["plain"]["rounds"] == [1, 2, 3, 4, 5, 6]
     assert report["plain"]["accuracy"] > 0.85
     assert abs(report["secure"]["accuracy"] - report["plain"]["accuracy"]) <= 0.01
+
+
+def private_terms(unit: str = "site") -> tuple[dict[str, Any], Any]:
+    """Keys of a strategy whose rounds are private, and the fit behind them."""
+    goal = Goal(epsilon=4.0, delta=1e-5, releases=2, least_survivors=5, colluders=1)
+    found = fit(goal, clients=NODES, dim=17, clip=1.0, unit=unit, width=20)
+    assert isinstance(found, Fitted)
+    return {"quantization": found.quantization, "privacy": found.privacy, "threshold": 5, "max_examples": None}, found
+
+
+def test_private_rounds_are_charged_at_the_site_and_noised() -> None:
+    terms, found = private_terms()
+    sites: dict[int, SitePrivacy] = {}
+
+    def privacy(context: Context) -> SitePrivacy:
+        place = context.node_config["partition-id"]
+        if place not in sites:
+            config = RoundConfig(tuple(range(1, NODES + 1)), quant.Layout.of(START), **without_examples(terms))
+            sites[place] = SitePrivacy.rehearsal(config.privacy_terms)
+        return sites[place]
+
+    mod = SecAggMod(privacy=privacy)
+    strategies = [SecAgg(plain(), **terms, study=f"try {number}") for number in range(2)]
+    results = [run(strategy, LocalGrid(app_with(mod), NODES), rounds=1) for strategy in strategies]
+    first, second = (result.arrays["layer.weight"].numpy() for result in results)
+    assert not np.array_equal(first, second)  # the noise
+    sigma = found.privacy.expected_noise(NODES, NODES, 1.0)
+    assert sigma.honest >= sigma.target > 0
+    assert all(2 < site.ledger.epsilon(site.cohort) <= 4 for site in sites.values())  # both releases
+
+
+def without_examples(terms: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in terms.items() if key != "max_examples"}
+
+
+def test_a_site_without_a_ledger_refuses_private_rounds_and_a_private_site_all_others() -> None:
+    terms, _ = private_terms()
+    grid = LocalGrid(app_with(secagg_mod), NODES)
+    run(SecAgg(plain(), **terms), grid, rounds=1)
+    assert all("privacy" in reply.error.reason for reply in grid.exchanges[0][1])
+
+    def no_ledger(context: Context) -> SitePrivacy:
+        return object.__new__(SitePrivacy)
+
+    insists = LocalGrid(app_with(SecAggMod(privacy=no_ledger)), NODES)
+    run(SecAgg(plain(), **settings()), insists, rounds=1)
+    assert all("private rounds only" in reply.error.reason for reply in insists.exchanges[0][1])
+
+
+def test_privacy_that_an_app_cannot_promise_is_refused() -> None:
+    patient, _ = private_terms("patient")
+    with pytest.raises(UsageError, match='unit="site"'):
+        SecAgg(plain(), **patient)
+    site, _ = private_terms()
+    with pytest.raises(UsageError, match="nothing leaves a site"):
+        SecAgg(plain(), **{**site, "metrics": METRICS})

@@ -44,3 +44,15 @@ def test_sums_are_exact_over_a_superlink_with_five_supernodes(adversary: str, st
     report = trial(*words, seconds=600)
     assert report["exact"] is True
     assert [row["exchanges"] for row in report["rounds"]][1:] == [steady] * 2
+
+
+def test_a_hostile_app_behind_the_sites_own_launcher_gets_nothing_out() -> None:
+    report = trial("engine=launcher", "system=hostile", "nodes=3", "dropped=0", "rounds=3", seconds=400)
+    assert report["exact"] is True  # the app left the mod out, and its updates were masked all the same
+    assert {name for row in report["rounds"] for name in row["seen"]} <= {"secagg.parcels", "secagg.bulk"}
+
+
+def test_without_a_launcher_the_hostile_app_sends_what_it_likes() -> None:
+    """The attack that the launcher is for: the server gets updates in clear, and more."""
+    words = ("engine=simulation", "system=hostile", "nodes=3", "dropped=0", "rounds=2")
+    assert trial(*words, module="ray")["exact"] is not True

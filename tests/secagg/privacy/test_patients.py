@@ -81,6 +81,13 @@ def test_no_neighbour_moves_the_released_integers_further_than_claimed(grid: Pat
                 assert np.mean(moved > bound.l2_squared) <= (beta if bound.failure else 0)
 
 
+def test_rounding_is_unbiased_over_its_coins() -> None:
+    for grid in (tiny(1, 9, 4, 99), tiny(2, 4, 4, 99), tiny(2, 4, 4, 99, rows=2)):
+        for total in product(range(-5, 6), repeat=grid.dim):
+            exact = grid.rotate(np.array(total, np.int64), InsecurePublic(b"signs")) / grid.coarsening
+            assert np.array_equal(np.mean(list(outputs(grid, total)), axis=0), exact)
+
+
 @pytest.mark.parametrize(("grid", "far"), CASES)
 def test_exact_hockey_stick_divergences_stay_below_the_claim(grid: PatientGrid, far: int) -> None:
     noise = skellam(VARIANCE)

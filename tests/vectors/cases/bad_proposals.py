@@ -141,6 +141,8 @@ def no_rounds() -> Iterator[Proposed]:
     yield bad("degree_odd", "A ring of odd degree.", sparse, degree=3)
     yield bad("threshold_above_neighbours", "Threshold 6 of four neighbours and oneself.", sparse, threshold=6)
     yield bad("no_min_survivors", "A sparse graph that may open the sum of a few.", sparse, min_survivors=0)
+    yield bad("noise_negative", "Less than no removable noise.", noise_components=-1)
+    yield bad("noise_useless", "Two components, though one client may be missing at most.", noise_components=2)
     yield bad(
         "min_survivors_without_graph", "More survivors than the threshold, in the complete graph.", min_survivors=4
     )

@@ -231,20 +231,31 @@ def dealt_to_server() -> Iterator[Bad]:
 class DealtOtherwise:
     """S10: every holder was content with its shares, and the secret that they open is not the dealer's."""
 
-    def __init__(self, what: str, about: str, dealer: int, tamper: Change) -> None:
+    def __init__(
+        self, what: str, about: str, dealer: int, tamper: Change, scene: Callable[[], Recording] = few
+    ) -> None:
         self.name = f"bad_S10_{what}"
-        self.about, self.dealer, self.tamper = about, dealer, tamper
+        self.about, self.dealer, self.tamper, self.scene = about, dealer, tamper, scene
 
     def write(self) -> doc.Document:
-        recording = Recording(few().given, {f"{self.dealer}.ShareKeys": self.tamper}).try_run({9: 2})
+        recording = Recording(self.scene().given, {f"{self.dealer}.ShareKeys": self.tamper}).try_run({9: 2})
         mine = [operation for operation in recording.operations if operation.party == "server"]
         if mine[-1].outcome != {"refused": "S10", "culprit": self.dealer}:
             raise ValueError(f"{self.name} ended in {mine[-1].outcome}")
-        return cut(self.name, self.about, few, "server", mine, recording.frames)
+        return cut(self.name, self.about, self.scene, "server", mine, recording.frames)
 
 
 def dealing(dealer: int, kind: int, share: Callable[[int], int]) -> Change:
     """The dealer's message with other shares of one kind (0: self mask, 1: mask key) for everybody but itself."""
+
+    def other(shares: list[bytes], holder: int) -> list[bytes]:
+        return [shamir.encode_element(share(holder)) if place == kind else old for place, old in enumerate(shares)]
+
+    return resealed(dealer, other)
+
+
+def resealed(dealer: int, other: Callable[[list[bytes], int], list[bytes]]) -> Change:
+    """The dealer's message with other shares for everybody but itself, sealed and published as they should be."""
 
     def tamper(recording: Recording, message: Any) -> Any:
         session = recording.server.machine.state.session  # type: ignore[union-attr]
@@ -253,8 +264,7 @@ def dealing(dealer: int, kind: int, share: Callable[[int], int]) -> Change:
             if entry.holder == dealer:
                 entries.append(entry)
                 continue
-            shares = list(unsealed(recording, session, entry, dealer))
-            shares[kind] = shamir.encode_element(share(entry.holder))
+            shares = other(list(unsealed(recording, session, entry, dealer)), entry.holder)
             made = relay(recording, session, dealer, entry.holder, shares, message.commitments)
             entries.append(m.DealtShares(entry.holder, b"", made.sealed, *made.hashes, entry.signature))
         return change(message, dealt=tuple(entries))

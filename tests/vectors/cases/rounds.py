@@ -42,7 +42,8 @@ def _names(given: Setup) -> str:
     params = given.params
     graph = f"_k{params.degree}" if params.sparse else ""
     protocol = params.protocol.replace("+", "plus")
-    return f"{protocol}_{params.adversary}_n{len(params.clients)}_t{params.threshold}{graph}"
+    noise = f"_noise{params.noise_components}" if params.noise_components else ""
+    return f"{protocol}_{params.adversary}_n{len(params.clients)}_t{params.threshold}{graph}{noise}"
 
 
 def _case(
@@ -133,6 +134,34 @@ def _sparse(adversary: str) -> Iterator[Case]:
     yield _case(half, "drop_amid_masked_input", "One sends half of its input only.", {4096: 3.5})
 
 
+def _noisy() -> Iterator[Case]:
+    """Removable components of noise: which of them come off depends on who is missing from the sum."""
+
+    def given(what: str, clients: Sequence[int], threshold: int, components: int, **more: Any) -> Setup:
+        seed = f"noise {what} {len(clients)}"
+        return setup(seed, clients, threshold, PLAIN, noise_components=components, **more)
+
+    yield _case(given("all", FIVE, 3, 2), "all", "Nobody is missing: all components come off.")
+    one = given("one", FIVE, 3, 2)
+    yield _case(one, "drop_at_two_phases", "One sends no input, one in the sum no answer.", {9: 2, 65535: 3})
+    two = given("two", FIVE, 3, 2, joint_randomness=True)
+    yield _case(two, "joint_drop_two", "As many are missing as there are components: none comes off.", {1: 0, 2: 2})
+    odd = given("odd", (*FIVE[:4], 10, 300), 3, 3)
+    yield _case(odd, "drop_at_advertise_keys", "One never starts; a hash tree of three leaves.", {300: 0})
+    active = given("active", FIVE, 3, 1, adversary="active", policy={"colluders": 0})
+    yield _case(active, "fewer_components", "One component, though two may be missing; none is.")
+    silent = given("silent", FIVE, 3, 2, adversary="active", policy={"colluders": 0})
+    yield _case(
+        silent, "drop_at_consistency_check", "One sends no input, another signs and does not answer.", {1: 2, 5: 4}
+    )
+    sparse: dict[str, Any] = {"protocol": "secagg+", "degree": 2, "min_survivors": 4, "policy": {"colluders": 0}}
+    ring = given("ring", FIVE, 2, 1, **sparse)
+    about = "A bare ring, whose links only neighbours hold; one in the sum sends no answer."
+    yield _case(ring, "drop_at_unmasking", about, {9: 4})
+    signed = given("signed ring", FIVE, 2, 1, **sparse, adversary="active")
+    yield _case(signed, "all", "Against an active server all get all signatures, though they are a ring.")
+
+
 def _first_coefficient_rejected(seed: str, client: int) -> InsecureSeededEntropy:
     class Rejected(InsecureSeededEntropy):
         def take(self, n: int, label: str) -> bytes:
@@ -159,7 +188,7 @@ def cases() -> list[Case]:
     found = [
         case for protocol in ("secagg", "secagg+") for a in ("curious", "active") for case in _complete(protocol, a)
     ]
-    return [*found, *_sparse("curious"), *_sparse("active"), *_single()]
+    return [*found, *_sparse("curious"), *_sparse("active"), *_noisy(), *_single()]
 
 
 def record(case: Case) -> Document:

@@ -84,7 +84,21 @@ def sparse_active() -> Recording:
     return _sparse("active")
 
 
-SCENES = (curious, active, few, few_active, joint, sparse, sparse_active, ring)
+@cache
+def noisy() -> Recording:
+    """SecAgg, curious, with two removable components of noise: 9 sends no input, so the second comes off."""
+    return Recording(setup("bad noisy", FIVE, 3, VECTORS, noise_components=2)).run({9: 2})
+
+
+@cache
+def noisy_ring() -> Recording:
+    """SecAgg+ of degree 2, active, with a removable component of noise: everybody stays."""
+    more: dict[str, Any] = {"protocol": "secagg+", "adversary": "active", "degree": 2, "min_survivors": 4}
+    given = setup("bad noisy ring", FIVE, 2, VECTORS, policy={"colluders": 0}, noise_components=1, **more)
+    return Recording(given).run()
+
+
+SCENES = (curious, active, few, few_active, joint, sparse, sparse_active, ring, noisy, noisy_ring)
 
 
 @cache

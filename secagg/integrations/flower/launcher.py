@@ -1,0 +1,213 @@
+"""The site's own launcher: it runs the apps of a SuperNode, so that masking is the site's doing and not the app's.
+
+A mod rides in the researcher's app, which may leave it out. Here the site takes the tasks of its SuperNode itself. It
+answers every phase of a secure sum in this process; only where a round waits for an update is the app run, in a child
+process that gets the model and gives what it trained. The app never has the task's token, the masks or the keys, so
+nothing but masked parts of sums leaves by Flower.
+
+    flower-supernode --isolation process --superexec-auth-secret-file runtime.secret ...
+    python -m secagg.integrations.flower.launcher --runtime 127.0.0.1:9094 --secret runtime.secret \
+        --policy policy.toml --sandbox "unshare --net setpriv --reuid nobody --clear-groups"
+
+What the app may do beside answering is the operating system's business: ``--sandbox`` is a command in front of its
+own. It should run the app as another user, who cannot read ``runtime.secret`` or this process's memory, and without a
+network. Without one the app could take tasks itself, or send what it likes to where it likes.
+
+Flower has no public interface for this: the modules used below are those of its own ``flwr-clientapp`` (1.41).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.common.serde import context_to_proto, message_from_proto, message_to_proto
+from flwr.proto.message_pb2 import Message as ProtoMessage
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
+from flwr.supercore.heartbeat import HeartbeatSender
+from flwr.supercore.interceptors import (
+    RuntimeTokenHttpInterceptor,
+    RuntimeVersionHttpInterceptor,
+    SuperExecAuthHttpInterceptor,
+)
+from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+
+from protocols import SecAggError, Secret
+from protocols.pairwise import LocalPolicy, Roster
+from secagg.errors import UsageError
+from secagg.integrations.flower import records
+from secagg.integrations.flower.mod import SecAggMod
+
+LOG = logging.getLogger("secagg.flower")
+
+CHILD = "secagg.integrations.flower.app_process"
+POLL_SECONDS = 0.25
+
+
+class OnlySecureSums(SecAggMod):
+    """The mod of a launcher: it lets no query through either, since what a query sends is the app's own choice."""
+
+    @staticmethod
+    def _outside(message: Message, context: Context, call_next: Callable[[Message, Context], Message]) -> Message:
+        raise UsageError("this site answers only inside secure sums, and no queries")
+
+
+@dataclass(frozen=True)
+class SitePolicy:
+    """What stands in the site's ``policy.toml``.
+
+    Attributes:
+        local: what the protocol machine insists on.
+        identity: this site's key on the roster, if there is one.
+    """
+
+    local: LocalPolicy
+    identity: Secret | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> SitePolicy:
+        """Read keys of ``LocalPolicy``, a table ``roster`` of ids and public keys (hex), ``identity``: a 32-byte file.
+
+        Raises:
+            UsageError: not such a file.
+        """
+        try:
+            given: dict[str, Any] = tomllib.loads(path.read_text())
+            roster, identity = given.pop("roster", None), given.pop("identity", None)
+            if roster is not None:
+                given["roster"] = Roster(tuple(sorted((int(member), bytes.fromhex(k)) for member, k in roster.items())))
+            secret = None if identity is None else Secret((path.parent / identity).read_bytes())
+            return cls(LocalPolicy(**given), secret)
+        except (OSError, TypeError, ValueError, AttributeError, SecAggError) as error:
+            raise UsageError(f"{path} is no policy: {error}") from error
+
+
+@dataclass
+class Launcher:
+    """Takes and answers the tasks of one SuperNode.
+
+    Args:
+        runtime: host and port of the SuperNode's Runtime API.
+        secret: of the Runtime API, the content of the file of ``--superexec-auth-secret-file``.
+        policy: the site's.
+        sandbox: command before the app's own.
+        seconds: most time that an app may take to answer.
+    """
+
+    runtime: str
+    secret: bytes
+    policy: SitePolicy
+    sandbox: Sequence[str] = ()
+    seconds: float = 3600.0
+    _mod: SecAggMod = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Build the mod once."""
+        identity = self.policy.identity
+        self._mod = OnlySecureSums(self.policy.local, None if identity is None else lambda context: identity)
+
+    def serve(self) -> None:
+        """Take tasks until the process ends."""
+        tasks = self._client(
+            SuperExecAuthHttpInterceptor(
+                master_secret=self.secret, protected_methods=frozenset({"/flwr.proto.Runtime/AcquireTask"})
+            )
+        )
+        while True:
+            found = tasks.AcquireTask(AcquireTaskRequest(supported_task_types=["flwr-clientapp"]))
+            if found.HasField("task") and found.token:
+                self._handle(found.token)
+            else:
+                time.sleep(POLL_SECONDS)
+
+    def _client(self, *interceptors: Any) -> Any:
+        return RuntimeHttpClient.from_server_address(
+            server_address=self.runtime,
+            insecure=True,  # the SuperNode's own loopback
+            root_certificates=None,
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr-clientapp"), *interceptors],
+            retry_invoker=make_simple_http_retry_invoker(),
+        )
+
+    def _handle(self, token: str) -> None:
+        client = self._client(RuntimeTokenHttpInterceptor(token))
+        beats = HeartbeatSender(lambda: bool(client.SendTaskHeartbeat(SendTaskHeartbeatRequest()).success))
+        beats.start()
+        try:
+            message, context, run, fab = pull_task_input(client)
+            app = [run.fab_id, run.fab_version, fab.hash_str, fab.content]
+            try:
+                reply = self._mod(message, context, lambda asked, told: self._run_app(app, asked, told))
+            except SecAggError as error:
+                LOG.warning("refused: %s", error)
+                reply = Message(Error(code=2, reason=str(error)), reply_to=message)
+            except Exception as error:
+                # What went wrong may tell of data: it stays here.
+                LOG.exception("a task failed")
+                reply = Message(Error(code=2, reason=type(error).__name__), reply_to=message)
+            push_message(client, reply, context)
+            push_task_output(client, context, "completed", "")
+        finally:
+            beats.stop()
+            client.close()
+
+    def _run_app(self, app: list[Any], message: Message, context: Context) -> Message:
+        """Run the researcher's app in a child process and return what it answered; it may be anything."""
+        known = {name: record for name, record in context.state.items() if name != records.STATE}
+        shown = Context(context.run_id, context.node_id, context.node_config, RecordDict(known), context.run_config)
+        asked = [*app, message_to_proto(message).SerializeToString(), context_to_proto(shown).SerializeToString()]
+        with tempfile.TemporaryDirectory() as home:
+            os.chmod(home, 0o777)
+            done = subprocess.run(
+                [*self.sandbox, sys.executable, "-m", CHILD],
+                input=msgspec.msgpack.encode(asked),
+                stdout=subprocess.PIPE,
+                env=_bare_environment(home),
+                cwd=home,
+                timeout=self.seconds,
+                check=False,
+            )
+        if done.returncode:
+            raise UsageError(f"the app ended with code {done.returncode}")
+        answer = msgspec.msgpack.decode(done.stdout, type=bytes)
+        return message_from_proto(ProtoMessage.FromString(answer))
+
+
+def _bare_environment(home: str) -> dict[str, str]:
+    """Return what an app may know: where programs and modules lie, and a home that is removed afterwards."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", "SECAGG_TRIAL") if name in os.environ}
+    return {**kept, "HOME": home, "FLWR_HOME": home, "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(description="Run the apps of a SuperNode, masked by the site's own hand.")
+    parser.add_argument("--runtime", required=True, help="host:port of the SuperNode's Runtime API")
+    parser.add_argument("--secret", required=True, type=Path, help="the file of --superexec-auth-secret-file")
+    parser.add_argument("--policy", required=True, type=Path, help="policy.toml of this site")
+    parser.add_argument("--sandbox", default="", help="command before the app's own, such as 'unshare --net'")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="most time that an app may take")
+    given = parser.parse_args(words)
+    logging.basicConfig(level=logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    policy = SitePolicy.read(given.policy)
+    Launcher(given.runtime, given.secret.read_bytes(), policy, shlex.split(given.sandbox), given.seconds).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The site's own launcher without an engine around it: a hostile app in its child process, and what it gets."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.cli.build import build_fab_from_disk
+from flwr.supercore.task_identity import TaskIdentity
+
+from protocols.pairwise import LocalPolicy
+from secagg import UsageError
+from secagg.integrations.flower import launcher, records
+from secagg.integrations.flower.launcher import Launcher, OnlySecureSums, SitePolicy
+from secagg.integrations.flower.superlink import PROJECT
+
+# Flower 1.41 packs apps with an interface of pathspec that is going away.
+pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+
+APP = """
+import os
+import sys
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+
+app = ClientApp()
+server = ServerApp()
+
+
+@app.train()
+def train(message, context):
+    print("what an app prints is no answer")
+    seen = {"state": sorted(context.state), "variables": sorted(os.environ), "words": sys.argv}
+    return Message(RecordDict({"loot": ConfigRecord(seen), "arrays": message.content["arrays"]}), reply_to=message)
+"""
+
+
+def context() -> Context:
+    secrets = ConfigRecord({"r/state": b"the keys of an open round"})
+    return Context(7, 101, {"partition-id": 0}, RecordDict({records.STATE: secrets, "mine": ConfigRecord()}), {})
+
+
+def message(kind: str = "train") -> Message:
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 7, 1
+    arrays = ArrayRecord({"w": Array(np.ones(3, np.float32))})
+    made = Message(RecordDict({"arrays": arrays, "config": ConfigRecord({"server-round": 1})}), 101, kind)
+    made.metadata.__dict__["_message_id"] = "1"
+    return made
+
+
+def fab(tmp_path: Path) -> list[Any]:
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / "app.py").write_text(APP)
+    content = build_fab_from_disk(tmp_path)
+    return ["trial/trial", "0.0.1", hashlib.sha256(content).hexdigest(), content]
+
+
+def test_an_app_sees_neither_open_rounds_nor_what_the_launcher_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SITE_PASSWORD", "of the site")
+    runs = Launcher("127.0.0.1:1", b"runtime secret", SitePolicy(LocalPolicy()), sandbox=["env", "WRAPPED=yes"])
+    reply = runs._run_app(fab(tmp_path), message(), context())
+    loot = reply.content["loot"]
+    assert loot["state"] == ["mine"]
+    assert "WRAPPED" in loot["variables"]
+    assert not {"SITE_PASSWORD", "OUT"} & set(loot["variables"])
+    assert not any("secret" in word or "token" in word for word in loot["words"])
+    np.testing.assert_array_equal(reply.content["arrays"]["w"].numpy(), np.ones(3, np.float32))
+
+
+def test_an_app_that_fails_says_nothing_but_that(tmp_path: Path) -> None:
+    app = fab(tmp_path)
+    runs = Launcher("127.0.0.1:1", b"runtime secret", SitePolicy(LocalPolicy()))
+    with pytest.raises(UsageError, match="ended with code"):
+        runs._run_app([*app[:3], b"no app"], message(), context())
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate", "query"])
+def test_nothing_is_answered_outside_of_secure_sums(kind: str) -> None:
+    def leaks(asked: Message, told: Context) -> Message:
+        raise AssertionError("the app was run")
+
+    with pytest.raises(UsageError, match="only inside secure sums"):
+        OnlySecureSums(LocalPolicy())(message(kind), context(), leaks)
+
+
+def test_a_policy_file_is_read_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    (tmp_path / "site.key").write_bytes(bytes(32))
+    path.write_text(f'min_clients = 5\nadversary = "active"\nidentity = "site.key"\n[roster]\n3 = "{"ab" * 32}"\n')
+    policy = SitePolicy.read(path)
+    assert policy.local.min_clients == 5
+    assert policy.local.roster is not None
+    assert policy.local.roster.members == ((3, bytes.fromhex("ab" * 32)),)
+    assert policy.identity is not None
+    for wrong in ("min_sites = 5", "min_clients = 0", 'roster = "none"', 'identity = "missing"', "["):
+        path.write_text(wrong)
+        with pytest.raises(UsageError, match="no policy"):
+            SitePolicy.read(path)
+    assert launcher.CHILD.endswith("app_process")
