@@ -111,7 +111,7 @@ def check_capacity(one: Round) -> Iterator[Finding]:
         described = task["quantization"]
         facts = quant.from_config(described, int(described["dim"])).facts
         release = release_of(one)
-        noise = 0 if release is None else release.sharing.reach(facts.encoded_dim)
+        noise = 0 if release is None else release.reach
         lanes = facts.lanes(len(params.clients), noise=noise)
         width, bound = task["field_width"], task["max_weight"]
     except (msgspec.DecodeError, quant.QuantError, KeyError, TypeError, ValueError) as error:

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 import quant
-from quant.noise import Sharing
+from quant.noise import Sharing, reach
 from quant.transforms import HadamardRotation
 from secagg.audit.reading import Round
 from secagg.privacy.calibration import Law
@@ -71,6 +71,14 @@ class Release:
     sharing: Sharing
     sensitivity: Sensitivity
     cost: Cost
+
+    @property
+    def reach(self) -> int:
+        """Bound on the noise that stays in a released sum, steps, but for 2^-40: what is removed may wrap."""
+        if not self.promise.removable:
+            return self.sharing.reach(self.facts.encoded_dim)
+        most = self.sharing.total(self.sharing.least)
+        return reach(self.sharing.family, most, self.facts.encoded_dim)
 
 
 def release_of(one: Round) -> Release | None:
