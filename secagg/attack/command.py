@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from secagg import theme
-from secagg.attack import epsilon
+from secagg.attack import canaries, epsilon
 from secagg.attack.catalogue import run_all
 from secagg.attack.outcomes import Outcome, Result
 from secagg.attack.report import attack_html, show
@@ -35,6 +35,7 @@ def attack_command(
     claim: Annotated[float, typer.Option(help="With --only epsilon: what the mechanism is calibrated for.")] = 1.0,
     releases: Annotated[int, typer.Option(help="With --only epsilon: releases of each world.")] = epsilon.RELEASES,
     sigma: Annotated[float, typer.Option(help="With --only epsilon: the noise over the calibrated one.")] = 1.0,
+    clip: Annotated[float, typer.Option(help="With --only epsilon: the clip over the agreed one.")] = 1.0,
     html: Annotated[Path | None, typer.Option(help="Write a report with plots here.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -55,9 +56,13 @@ def attack_command(
     given = {name: value for name, value in told.items() if value is not None}
     setting = Setting(**given) if configuration is None else read_setting(configuration, **given)
     if only == "epsilon":
-        if not claim > 0 or not sigma > 0 or releases < LEAST_RELEASES:
-            raise UsageError(f"--claim and --sigma are above 0, --releases is {LEAST_RELEASES} or more")
-        results = list(epsilon.run_all(setting, claim, releases, sigma))
+        if not (claim > 0 and sigma > 0 and clip > 0) or releases < LEAST_RELEASES:
+            raise UsageError(f"--claim, --sigma and --clip are above 0, --releases is {LEAST_RELEASES} or more")
+        weakness = epsilon.Weakness(sigma, clip)
+        results = [
+            *epsilon.run_all(setting, claim, releases, weakness),
+            *canaries.run_all(setting, claim, weakness),
+        ]
     else:
         results = _run(setting, only or "", quiet=json)
     if html is not None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from secagg import theme
+from secagg.attack import plots
 from secagg.attack.outcomes import Outcome, Result
 from secagg.attack.setting import Setting
 
@@ -55,9 +56,7 @@ def attack_html(setting: Setting, results: list[Result]) -> str:
         for result in results
     )
     plots = "".join(
-        f"<section><h2>{escape(result.name)}</h2>{curve(result.curve, _axis(result))}</section>"
-        for result in results
-        if result.curve
+        f"<section><h2>{escape(result.name)}</h2>{_plot(result)}</section>" for result in results if result.curve
     )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>secagg attack</title>'
@@ -69,34 +68,7 @@ def attack_html(setting: Setting, results: list[Result]) -> str:
     )
 
 
-def _axis(result: Result) -> str:
-    return "bits of one coordinate" if result.number == 0 else "releases a world; 100% is the claim"
-
-
-def curve(points: tuple[tuple[float, float], ...], axis: str) -> str:
-    """Draw shares (0 to 1, and above in false claims) over ``axis`` as an SVG line."""
-    width, height, left = 860, 260, 60
-    span = max(x for x, _ in points) or 1.0
-    top = max(1.0, *(y for _, y in points))
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        return left + (width - left - 20) * x / span, height - 40 - (height - 60) * y / top
-
-    placed = [place(x, y) for x, y in points]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-    dots = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{theme.VERMILION}"><title>{bits:g}: {share:.0%}</title>'
-        "</circle>"
-        f'<text x="{x:.1f}" y="{height - 22}" text-anchor="middle" fill="#444">{bits:g}</text>'
-        for (x, y), (bits, share) in zip(placed, points, strict=True)
-    )
-    ticks = "".join(
-        f'<text x="{left - 8}" y="{place(0, share)[1] + 4:.1f}" text-anchor="end" fill="#444">{share:.0%}</text>'
-        for share in (0.0, 0.5, 1.0)
-    )
-    return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="share of examples found, by bits" font-size="12" '
-        f'font-family="Helvetica, Arial"><polyline points="{line}" fill="none" stroke="{theme.VERMILION}" '
-        f'stroke-width="2"/>{dots}{ticks}<text x="{left}" y="{height - 4}" fill="#444">{axis}</text>'
-        "</svg>"
-    )
+def _plot(result: Result) -> str:
+    if result.number:
+        return f"<p>{escape(result.by)}</p>{plots.bounds(result.curve)}"
+    return plots.shares(result.curve)

@@ -1,4 +1,4 @@
-"""Rules T25, T27 and T28: what every round spends of the privacy budget, and whether it may be believed."""
+"""Rules T25 and T27 to T29: what every round spends of the privacy budget, and whether it may be believed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from secagg.audit.noise import excess
 from secagg.audit.parameters import UPDATE
 from secagg.audit.privacy import Release, release_of, rotated_rows, second_opinion
 from secagg.audit.reading import Round, StudyRecords
@@ -82,7 +83,7 @@ def claimed(spent: list[Spent]) -> str:
 
 
 def check_budget(found: StudyRecords, study: r.Study) -> Iterator[Finding]:
-    """T25, T27 and T28 over all rounds."""
+    """T25 and T27 to T29 over all rounds."""
     private = False
     for one in found.rounds:
         try:
@@ -95,6 +96,8 @@ def check_budget(found: StudyRecords, study: r.Study) -> Iterator[Finding]:
             private = True
             yield one.judge(Rule.NOISE_SIZED, *_sized(study, one, release))
             yield one.judge(Rule.BOUNDED, *_bounded(one, release))
+            if one.opened:
+                yield one.judge(Rule.EXCESS, *excess(one, release), r.Answers)
     spent = spending(found)
     judged = [_charged(now, spent[:place]) for place, now in enumerate(spent)]
     if judged and all(finding.verdict is Verdict.VERIFIED for finding in judged):

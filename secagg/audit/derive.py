@@ -81,6 +81,13 @@ def self_mask_hash(cipher: Suite, session_id: bytes, client: int, seed: bytes) -
     return cipher.hash("self-mask-seed", session_id, client, seed)
 
 
+def noise_commitment(cipher: Suite, session_id: bytes, client: int, first: int, last: int, link: bytes) -> bytes:
+    """Walk a client's chain of noise links from number ``first`` to its end, which it published."""
+    for number in range(first, last + 1):
+        link = cipher.derive(link, "noise-link", session_id, client, number)
+    return link
+
+
 def chunk_plan(params: RoundParams) -> list[tuple[int, int, int]]:
     """Return (vector, first element, element after the last) of every chunk of a complete input, in order."""
     return [

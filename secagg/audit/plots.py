@@ -121,6 +121,6 @@ def budget(spent: list[Spent]) -> str:
     ]
     names = ((theme.BLUE, "in total"), (theme.ORANGE, "in one round"), ("#bbb", "charged, not opened"))
     for place, (colour, name) in enumerate((*names, (theme.VERMILION, "promised"))):
-        parts.append(_box(LABEL + 150 + 150 * place, low + 24, 12, 12, colour, name))
-        parts.append(_text(LABEL + 168 + 150 * place, low + 34, name, "start"))
+        parts.append(_box(LABEL + 120 + 170 * place, low + 24, 12, 12, colour, name))
+        parts.append(_text(LABEL + 138 + 170 * place, low + 34, name, "start"))
     return _svg(height, "".join(parts), "epsilon by round and in total")

@@ -72,7 +72,7 @@ def _compare(one: Round, listed: r.Receipts) -> list[str]:
         one_input.client: input_hash(tuple((c.vector, c.offset, c.digest) for c in one_input.chunks))
         for one_input in inputs.inputs
     }
-    said = {answer.client: (answer.self_masks, answer.mask_keys) for answer in answers.answers}
+    said = {answer.client: (answer.self_masks, answer.mask_keys, answer.noise) for answer in answers.answers}
     common = (params.study, params.round_index, params.attempt, begin.params_hash, directory.session, begin.model_hash)
     told = (tuple(client for client, _ in shared.self_mask_hashes), survivors.survivors)
     wrong = []
@@ -85,7 +85,7 @@ def _compare(one: Round, listed: r.Receipts) -> list[str]:
             wrong.append(f"{who} was told of others that take part or survived")
         if receipt.inputs != sent.get(receipt.client):
             wrong.append(f"{who} sent another input than the log holds")
-        if (receipt.self_masks, receipt.mask_keys) != said.get(receipt.client):
+        if (receipt.self_masks, receipt.mask_keys, receipt.noise) != said.get(receipt.client):
             wrong.append(f"{who} revealed other shares than the log says")
         if receipt.result not in (NOTHING, total.result):
             wrong.append(f"{who} was told another result")

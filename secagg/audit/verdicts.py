@@ -47,6 +47,7 @@ class Rule(Enum):
     FRESH = "T26"
     NOISE_SIZED = "T27"
     BOUNDED = "T28"
+    EXCESS = "T29"
 
 
 CLAIMS: dict[Rule, str] = {
@@ -78,6 +79,7 @@ CLAIMS: dict[Rule, str] = {
     Rule.FRESH: "no key, session or seed was used twice",
     Rule.NOISE_SIZED: "noise counts on no more survivors than can open a sum",
     Rule.BOUNDED: "what one patient or site can change is bounded as the noise assumes, and nothing else leaves a site",
+    Rule.EXCESS: "of the survivors' noise only what is in excess was revealed",
 }
 
 

@@ -64,8 +64,9 @@ class SitePrivacy:
             LedgerError: this release was charged before. Its bytes may be sent again, from the site's journal; but new
                 noise on the same data would be a second release: two of them average the noise away.
         """
-        permit = self.policy.charge(terms, self.ledger, self.cohort, release, digest)
-        if permit.repeated:
+        known = self.ledger.charged(self.cohort, release)
+        permit = None if known else self.policy.charge(terms, self.ledger, self.cohort, release, digest)
+        if permit is None or permit.repeated:
             raise LedgerError(
                 f"release {release!r} of cohort {self.cohort!r} was charged before: send the very bytes again that "
                 "were sent then, or sit this round out; new noise on the same data would be another release"

@@ -42,6 +42,7 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         inputs: hash of its own masked input (``input_hash``), or zeros.
         self_masks: of whom it revealed a share of the self-mask seed.
         mask_keys: of whom it revealed a share of the mask key.
+        noise: of whom it revealed a share of a link of the noise.
         result: hash of the sum that it was told, or zeros.
         attests: what only the site can know, as words: `ENCODED`, and `NOISED` in a private round.
         previous: hash of its receipt before this one (``receipt_hash``), or zeros.
@@ -60,6 +61,7 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inputs: Hash
     self_masks: tuple[ClientId, ...]
     mask_keys: tuple[ClientId, ...]
+    noise: tuple[ClientId, ...]
     result: Hash
     attests: tuple[str, ...]
     previous: Hash
@@ -79,6 +81,7 @@ def receipt_statement(receipt: Receipt) -> tuple[Context, ...]:
         bytes.fromhex(receipt.inputs),
         receipt.self_masks,
         receipt.mask_keys,
+        receipt.noise,
         bytes.fromhex(receipt.result),
         receipt.attests,
         bytes.fromhex(receipt.previous),
@@ -179,6 +182,7 @@ class ReceiptKeeper:
             inputs=input_hash(self._chunks),
             self_masks=tuple(entry.dealer for entry in self._answer.self_mask_shares),
             mask_keys=tuple(entry.dealer for entry in self._answer.mask_key_shares),
+            noise=tuple(entry.dealer for entry in self._answer.noise_shares),
             result=result,
             attests=attests,
             previous=self._previous,

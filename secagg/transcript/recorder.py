@@ -67,7 +67,7 @@ class RoundRecorder:
         )
         self._directory: tuple[m.AdvertisedKeys, ...] = ()
         self._parts: tuple[m.RevealedPart, ...] = ()
-        self._shared: dict[int, bytes] = {}
+        self._shared: dict[int, m.ShareKeys] = {}
         self._chunks: dict[int, dict[tuple[int, int], r.Chunk]] = {}
         self._signatures: dict[int, bytes] = {}
         self._survivors: tuple[int, ...] = ()
@@ -99,7 +99,7 @@ class RoundRecorder:
         _, message = read_any(self._params, frame)
         match message:
             case m.ShareKeys():
-                self._shared[client] = message.self_mask_hash
+                self._shared[client] = message
             case m.MaskedInput():
                 digest, kept = hashlib.sha256(message.payload).hexdigest(), message.payload if self._keep else None
                 chunk = r.Chunk(message.vector, message.offset, digest, message.signature.hex(), kept)
@@ -155,8 +155,7 @@ class RoundRecorder:
             if self._params.sparse:
                 yield self._graph(seed)
         if self._shared:
-            hashes = sorted(self._shared.items())
-            yield r.Shared(self_mask_hashes=tuple((client, value.hex()) for client, value in hashes))
+            yield _published(self._shared)
         if not self._survivors:
             return
         chunks = {client: tuple(c for _, c in sorted(self._chunks[client].items())) for client in self._survivors}
@@ -174,12 +173,17 @@ class RoundRecorder:
         """Put together what the answers open, as the server did."""
         seeds: dict[int, dict[int, int]] = {}
         keys: dict[int, dict[int, int]] = {}
+        links: dict[int, dict[int, int]] = {}
         for holder, answer in self._answers.items():
             for entry in answer.self_mask_shares:
                 seeds.setdefault(entry.dealer, {})[holder] = shamir.decode_element(entry.share)
             for entry in answer.mask_key_shares:
                 keys.setdefault(entry.dealer, {})[holder] = shamir.decode_element(entry.share)
-        return r.Opening(self_mask_seeds=self._open(seeds), mask_secrets=self._open(keys))
+            for noise in answer.noise_shares:
+                links.setdefault(noise.dealer, {})[holder] = shamir.decode_element(noise.share)
+        return r.Opening(
+            self_mask_seeds=self._open(seeds), mask_secrets=self._open(keys), noise_links=self._open(links)
+        )
 
     def _open(self, shares: Mapping[int, Mapping[int, int]]) -> tuple[tuple[int, str], ...]:
         threshold = self._params.threshold
@@ -192,6 +196,17 @@ def _keys(entry: m.AdvertisedKeys) -> r.Keys:
     return r.Keys(entry.client, *(part.hex() for part in parts))
 
 
+def _published(shared: Mapping[int, m.ShareKeys]) -> r.Shared:
+    dealers = sorted(shared.items())
+    return r.Shared(
+        self_mask_hashes=tuple((client, said.self_mask_hash.hex()) for client, said in dealers),
+        noise_commitments=tuple(
+            (client, said.noise_commitment.hex()) for client, said in dealers if said.noise_commitment
+        ),
+    )
+
+
 def _answer(client: int, answer: m.Unmasking) -> r.Answer:
     self_masks = tuple(entry.dealer for entry in answer.self_mask_shares)
-    return r.Answer(client, self_masks, tuple(entry.dealer for entry in answer.mask_key_shares))
+    mask_keys = tuple(entry.dealer for entry in answer.mask_key_shares)
+    return r.Answer(client, self_masks, mask_keys, tuple(entry.dealer for entry in answer.noise_shares))

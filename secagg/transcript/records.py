@@ -106,9 +106,15 @@ class Graph(Record, frozen=True, tag="graph"):
 
 
 class Shared(Record, frozen=True, tag="shared"):
-    """Who shared keys (U2), and the hash of everybody's self-mask seed, ascending."""
+    """Who shared keys (U2), and what everybody published of its secrets, ascending.
+
+    Attributes:
+        self_mask_hashes: hash of the self-mask seed, by client.
+        noise_commitments: end of the chain of noise links, by client; empty in a round without removable noise.
+    """
 
     self_mask_hashes: tuple[tuple[ClientId, Hash], ...]
+    noise_commitments: tuple[tuple[ClientId, Hash], ...] = ()
 
 
 class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,11 +149,12 @@ class Survivors(Record, frozen=True, tag="survivors"):
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Of whom one client revealed a share of the self-mask seed, and of whom one of the mask key. Never the shares."""
+    """Of whom one client revealed a share of self-mask seed, mask key, or a link of the noise. Never the shares."""
 
     client: ClientId
     self_masks: Ids
     mask_keys: Ids
+    noise: Ids = ()
 
 
 class Answers(Record, frozen=True, tag="answers"):
@@ -159,13 +166,15 @@ class Answers(Record, frozen=True, tag="answers"):
 class Opening(Record, frozen=True, tag="opening"):
     """The secrets that the answers opened: with kept inputs, they prove the sum.
 
-    They are what the server knows at the end of the round, no more: self-mask seeds of survivors and mask keys of
-    clients that dropped out. They open the sum and no input, unless their reader also holds a masked input that came
-    too late to be recorded *and* its self mask, which no one reveals. Who reads them must be trusted as the server is.
+    They are what the server knows at the end of the round, no more: self-mask seeds of survivors, mask keys of clients
+    that dropped out, and the link of each survivor's noise from which on its noise came off. They open the sum and no
+    input, unless their reader also holds a masked input that came too late to be recorded *and* its self mask, which no
+    one reveals. Who reads them must be trusted as the server is.
     """
 
     self_mask_seeds: tuple[tuple[ClientId, Hash], ...]
     mask_secrets: tuple[tuple[ClientId, Hash], ...]
+    noise_links: tuple[tuple[ClientId, Hash], ...] = ()
 
 
 class Total(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

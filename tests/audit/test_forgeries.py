@@ -251,5 +251,5 @@ def test_there_are_enough_forgeries() -> None:
         Rule.GRAPH,  # sparse graph, test_audit.py
         Rule.ATTESTED,  # a word is not broken, only missing
         Rule.COHORTS,  # honest records of a careless study, test_audit.py
-        *(Rule.BUDGET, Rule.NOISE_SIZED, Rule.BOUNDED),  # test_privacy.py
+        *(Rule.BUDGET, Rule.NOISE_SIZED, Rule.BOUNDED, Rule.EXCESS),  # test_privacy.py
     }

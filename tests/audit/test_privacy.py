@@ -15,6 +15,7 @@ import pytest
 import secagg
 from protocols.pairwise import LocalPolicy
 from secagg.audit import Rule, Verdict, audit_file
+from secagg.audit import privacy as audit_privacy
 from secagg.audit.budget import spending
 from secagg.audit.html import audit_html
 from secagg.cli import main
@@ -86,7 +87,7 @@ def test_epsilon_is_computed_again_and_agrees_with_a_second_formula(private: Pat
     assert 0.999 < spent[-1].total <= 1.0  # the promise, used up by the last of its releases
     for one in spent:
         assert one.second <= one.total <= one.second * 1.01
-    for rule in (Rule.BUDGET, Rule.NOISE_SIZED, Rule.BOUNDED, Rule.CAPACITY):
+    for rule in (Rule.BUDGET, Rule.NOISE_SIZED, Rule.BOUNDED, Rule.EXCESS, Rule.CAPACITY):
         assert verdicts(private)[rule] is Verdict.VERIFIED
     assert verdicts(private)[Rule.ATTESTED] is Verdict.ATTESTED
     assert "noise" in next(row.evidence for row in report.rows() if row.rule is Rule.ATTESTED)
@@ -106,6 +107,24 @@ def test_the_report_draws_the_budget_and_states_what_it_rests_on(private: Path, 
         assert words in page
     assert "carry no noise" not in page
     assert main(["audit", str(private), "--html", str(tmp_path / "audit.html")]) == 0
+
+
+@pytest.mark.parametrize("width", [14, 15, 16, 17, 20])
+@pytest.mark.parametrize("removable", [True, False])
+def test_the_auditor_finds_the_room_for_noise_that_the_round_has(width: int, removable: bool) -> None:
+    goal = Goal(epsilon=1.0, delta=DELTA, releases=ROUNDS, least_survivors=LEAST, colluders=1)
+    found = fit(goal, clients=SITES, dim=DIM, clip=1.0, width=width, patients=10, removable=removable)
+    assert isinstance(found, Fitted)
+    config = secagg.RoundConfig(
+        tuple(range(1, SITES + 1)),
+        secagg.quant.Layout.of(np.zeros(DIM)),
+        found.quantization,
+        threshold=LEAST,
+        privacy=found.privacy,
+    )
+    release = audit_privacy._release(config.task_text, SITES)
+    assert release is not None
+    assert release.reach == config.noise_reach
 
 
 # -- forgeries -------------------------------------------------------------------------------------------------------
@@ -170,7 +189,26 @@ def in_codec(name: str, value: Any) -> Change:
     return lambda task: task["quantization"].update({name: value})
 
 
-BUDGET, SIZED, BOUNDED = Rule.BUDGET, Rule.NOISE_SIZED, Rule.BOUNDED
+def noise_of_more(records: list[Record]) -> None:
+    """One component too many comes off everybody: the survivor list is one longer than the sum deserves."""
+    for answer in of_kind(records, "answers")["answers"]:
+        answer["noise"] = sorted({*answer["noise"], 3})
+
+
+def earlier_link(records: list[Record]) -> None:
+    """What was opened in the round before, with nobody missing, is one link earlier than what may be opened now."""
+    of_kind(records, "opening")["noise_links"] = of_kind(records, "opening", 0)["noise_links"]
+
+
+def in_kind(kind: str, name: str, by: Callable[[Any], Any]) -> Callable[[list[Record]], None]:
+    def forge(records: list[Record]) -> None:
+        record = of_kind(records, kind)
+        record[name] = by(record[name])
+
+    return forge
+
+
+BUDGET, SIZED, BOUNDED, EXCESS = Rule.BUDGET, Rule.NOISE_SIZED, Rule.BOUNDED, Rule.EXCESS
 FORGERIES: dict[str, tuple[Callable[[list[Record]], None], Rule]] = {
     "less noise": (promise(target=times(0.9)), BUDGET),
     "no noise": (promise(target="0"), BUDGET),
@@ -206,15 +244,27 @@ FORGERIES: dict[str, tuple[Callable[[list[Record]], None], Rule]] = {
     "a threshold below n_min": (in_parameters(threshold=5), SIZED),
     "too few survivors": (few_survivors, SIZED),
     "more colluders than the noise assumes": (more_colluders, SIZED),
+    "noise that is never removed": (promise(removable=False), EXCESS),
+    "too few components": (in_parameters(noise_components=1), EXCESS),
+    "noise of a client that is missing": (noise_of_more, EXCESS),
+    "noise of nobody": (in_kind("answers", "answers", lambda made: [{**one, "noise": []} for one in made]), EXCESS),
+    "an uncommitted client": (in_kind("shared", "noise_commitments", lambda made: made[1:]), EXCESS),
+    "another commitment": (
+        in_kind("shared", "noise_commitments", lambda made: [[made[0][0], "ab" * 32], *made[1:]]), EXCESS,
+    ),
+    "an earlier link": (earlier_link, EXCESS),
+    "a link that was not opened": (in_kind("opening", "noise_links", lambda made: made[1:]), EXCESS),
+    "a receipt of other noise": (
+        in_kind("receipts", "receipts", lambda made: [{**made[0], "noise": []}, *made[1:]]), Rule.RECEIPTS_AGREE,
+    ),
     "fields without room for noise": (of_task(set_("field_width", 16)), Rule.CAPACITY),
     "a round without noise": (of_task(lambda task: task.pop("privacy"), place=1), BUDGET),
     "a unit that changes": (of_task(lambda task: task["privacy"].update(delta=2e-4), place=2), BUDGET),
     "a log that says less": (lambda records: spend(records, 0.5, 0.9), BUDGET),
     "a log of another delta": (lambda records: spend(records, 1.0, 2.0, delta=1e-3), BUDGET),
     "a log of another unit": (lambda records: spend(records, 1.0, 2.0, unit="site"), BUDGET),
-}
+}  # fmt: skip
 HARMLESS = {
-    "removable": promise(removable=False),
     "a larger epsilon": promise(epsilon=2.0),
     "more noise": promise(target=times(1.01)),
 }

@@ -66,6 +66,17 @@ BUGS = [
         "tests/transcript/test_transcript.py",
     ),
     Bug(
+        "one-component-too-many-revealed", "protocols/pairwise/noise.py",
+        "difference(survivors)) + 1", "difference(survivors))",
+        "tests/protocols/test_noise_components.py",
+    ),
+    Bug(
+        "noise-of-the-missing-revealed", "protocols/pairwise/unmasking.py",
+        "noise_shares=_reveal_noise(state, request.survivors)",
+        "noise_shares=_reveal_noise(state, tuple(sorted(request.survivors + request.dropped)))",
+        "tests/protocols/test_noise_components.py",
+    ),
+    Bug(
         "no-session-in-associated-data", "protocols/pairwise/share_keys.py",
         'cipher.statement("share", session, dealer, holder)', 'cipher.statement("share", dealer, holder)',
         "tests/protocols/test_vectors.py",
@@ -155,6 +166,21 @@ BUGS = [
         "tests/audit/test_audit.py::test_a_clean_study_of_ten_sites_passes_in_time",
     ),
     Bug(
+        "auditor-forgets-earlier-rounds", "secagg/audit/budget.py",
+        "cost, delta = cost + release.cost, release.promise.delta", "cost, delta = release.cost, release.promise.delta",
+        "tests/audit/test_privacy.py",
+    ),
+    Bug(
+        "auditor-lets-any-link-pass", "secagg/audit/noise.py",
+        "!= published.get(client):", "== client:",
+        "tests/audit/test_privacy.py",
+    ),
+    Bug(
+        "one-run-bound-without-delta", "secagg/audit/one_run.py",
+        "tail += 2 * canaries * delta * float(below.max())", "pass",
+        "tests/audit/test_one_run.py",
+    ),
+    Bug(
         "receipt-names-no-survivors", "secagg/transcript/receipts.py",
         "            self._survivors = message.survivors", "            pass",
         "tests/audit/test_audit.py::test_a_clean_study_of_ten_sites_passes_in_time",
@@ -199,7 +225,7 @@ BUGS = [
     ),
     Bug(
         "a-second-noisy-version", "secagg/privacy/site.py",
-        "if permit.repeated:", "if False:",
+        "if permit is None or permit.repeated:", "if False:",
         "tests/secagg/test_private_frames.py::"
         "test_a_restarted_site_never_makes_a_second_version_of_a_charged_release",
     ),

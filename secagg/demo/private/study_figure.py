@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from secagg import theme
 from secagg.demo.private.figures import LOOKS, png
 from secagg.demo.private.result import ARMS
-from secagg.demo.private.study import TOLERATED, Cell, Study
+from secagg.demo.private.study import TOLERATED, Cell, Paired, Study
 
 
 def study_png(study: Study) -> bytes:
@@ -27,6 +27,8 @@ def study_png(study: Study) -> bytes:
             _differences(below, cells)
             above.set_title(f"{dropped} of {study.config.sites} sites dropping", fontsize=11)
             below.set_xlabel("epsilon")
+        ends = [100 * (gap.mean + sign * gap.error) for gap in _gaps(study) for sign in (-1, 1)]
+        axes[1][0].set_ylim(min(*ends, -1.4) - 0.2, max(*ends, 0.4) + 0.2)
         axes[0][0].set_ylabel("accuracy on the test set")
         axes[1][0].set_ylabel("points against\nthe trusted server")
         config = study.config
@@ -72,5 +74,7 @@ def _differences(axes: Axes, cells: list[Cell]) -> None:
     axes.axhline(0, color=theme.VERMILION, linewidth=1.2, linestyle=(0, (5, 2)))
     axes.axhline(-100 * TOLERATED, color=theme.GREY, linewidth=1, linestyle=(0, (2, 2)))
     axes.text(cells[-1].epsilon, -100 * TOLERATED, "1 point ", va="bottom", ha="right", color=theme.GREY, fontsize=9)
-    low, high = axes.get_ylim()
-    axes.set_ylim(min(low, -1.6), max(high, 0.6))
+
+
+def _gaps(study: Study) -> list[Paired]:
+    return [cell.against_trusted for cell in study.cells]

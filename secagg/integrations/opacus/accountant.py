@@ -87,6 +87,21 @@ class DistributedAccountant(IAccountant):  # type: ignore[misc]
 
         return counted
 
+    def state_dict(self, destination: Any = None) -> Any:
+        """Return history, mechanism and failure, for a checkpoint."""
+        state = super().state_dict(destination)
+        state["failure"] = self.failure
+        return state
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            ValueError: the state of another accountant.
+        """
+        super().load_state_dict(state_dict)
+        self.failure = float(state_dict.get("failure", 0.0))
+
     def __len__(self) -> int:
         return sum(steps for _, _, steps in self.history)
 

@@ -25,7 +25,7 @@ import quant
 from protocols import SystemEntropy
 from secagg.config import RoundConfig
 from secagg.errors import UsageError
-from secagg.integrations.opacus.accountant import MECHANISM, step_cost
+from secagg.integrations.opacus.accountant import MECHANISM, DistributedAccountant, step_cost
 from secagg.integrations.opacus.optimizer import DistributedDPOptimizer, PatientReduction
 from secagg.integrations.opacus.sampling import PatientLoader, PatientSampler
 from secagg.privacy import Fitted, Goal, Infeasible, PatientUpdates, Sampling, SkellamNoise, fit
@@ -209,6 +209,8 @@ class DistributedPrivacyEngine:
             exchange=self._exchange,
             fingerprint=lambda: fingerprint(trained),
         )
+        if isinstance(self.accountant, DistributedAccountant) and self.config.privacy_terms is not None:
+            self.accountant.failure = self.config.privacy_terms.sensitivity().failure
         private.attach_step_hook(self.accountant.get_optimizer_hook_fn(sample_rate=rate))
         return wrapped, private, loader
 

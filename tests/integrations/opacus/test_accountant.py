@@ -54,6 +54,8 @@ def test_histories_are_joined_saved_and_read():
     assert len(accountant) == 3
     cost = step_cost(3.0, 1.0).times(2) + step_cost(2.0, 1.0)
     assert accountant.get_epsilon(DELTA) == cost.epsilon(DELTA)[0]
+    accountant.failure = 1e-6
+    assert accountant.get_epsilon(DELTA) > cost.epsilon(DELTA)[0]
     other = DistributedAccountant()
     other.load_state_dict(accountant.state_dict())
     assert other.get_epsilon(DELTA) == accountant.get_epsilon(DELTA)

@@ -134,7 +134,7 @@ def test_models_stay_equal_and_epsilon_is_what_was_promised():
     for site in budgets.values():  # what the sites charged is what the accountant reports
         spent = site.ledger.spent("rows")
         assert spent.releases == 6
-        assert spent.epsilon(1e-5)[0] == pytest.approx(epsilons[-1], rel=1e-3)
+        assert spent.epsilon(1e-5)[0] == pytest.approx(epsilons[-1], rel=1e-7)
 
 
 def budget(epsilon: float) -> SitePrivacy:
@@ -303,7 +303,7 @@ def test_layers_that_mix_rows_are_refused_by_opacus():
         ({"epochs": 0}, "epoch"),
         ({"patient_reduction": "max"}, "patient_reduction"),
         ({"patients": ["a"]}, "as many patients"),
-        ({"target_delta": 1e-14}, "cannot be private"),
+        ({"target_epsilon": 1e-9}, "cannot be private"),
     ],
 )
 def test_refusals(settings, word):

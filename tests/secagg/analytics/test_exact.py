@@ -169,13 +169,6 @@ def test_small_cells_are_withheld_with_company():
     assert mean["mean of x"]["count"].value is None
 
 
-def test_sites_that_were_asked_otherwise_cannot_add_up(sites):
-    """The query is bound into the masks: digits of other questions, same in number, do not cancel."""
-    left, right = Query(Count(name="a")), Query(Count(name="b"))
-    assert left.hash != right.hash
-    assert left.round_config(range(1, 5)).params == right.round_config(range(1, 5)).params
-
-
 def test_more_patients_than_the_query_allows(sites):
     with pytest.raises(UsageError, match="max_patients"):
         run(Query(Count(), max_patients=10), sites)
