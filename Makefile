@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format lint types fast slow stacks bench notebooks constraints clean
+.PHONY: help setup demo test format lint types fast slow stacks bench reference notebooks api constraints clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -53,6 +53,13 @@ stacks: setup  ## the adapters inside the engines of their frameworks (see secag
 
 bench: setup  ## measured tables (make bench ARGS=masking)
 	@$(BIN)/secagg bench $(ARGS)
+
+reference: setup  ## measure everything on a quiet machine, keep it as the reference, and write the README's figures
+	@$(BIN)/secagg bench all --out build/bench
+	@$(BIN)/python -m tests.examples.readme_tables build/bench/bench.json
+
+api: setup  ## the reference of every module, from docstrings, in build/api
+	@$(BIN)/python -m tests.architecture.api_reference
 
 notebooks: setup  ## run the notebooks again and keep their outputs (make notebooks ARGS=01)
 	@$(BIN)/python -m tests.examples.notebooks $(ARGS)

@@ -47,6 +47,21 @@ def release_id(config: RoundConfig) -> str:
     return f"{config.study}/{config.round_index}/{config.attempt}"
 
 
+def check_kind(config: RoundConfig, update: PrivateUpdate) -> None:
+    """Refuse another kind or length of update than the round's, before anything is charged for it.
+
+    Raises:
+        UsageError: naming what the round takes.
+    """
+    patients = config.privacy is not None and config.privacy.unit is Unit.PATIENT
+    if callable(update):
+        return
+    if patients != isinstance(update, PatientUpdates):
+        raise UsageError("unit patient takes PatientUpdates, one vector per patient; unit site takes one update")
+    if isinstance(update, PatientUpdates) and update.dim != config.layout.dim:
+        raise UsageError(f"this round adds up vectors of {config.layout.dim} coordinates, not {update.dim}")
+
+
 def charge(config: RoundConfig, terms: PrivacyTerms, site: SitePrivacy, model_hash: bytes) -> None:
     """Charge this round's release to the site's ledger, on disk, once.
 
@@ -94,8 +109,9 @@ def encode_noised(
     """
     coins = AesCtrStream(entropy.take(32, "rounding"))
     given = update() if callable(update) else update
-    if config.privacy is None or (config.privacy.unit is Unit.PATIENT) != isinstance(given, PatientUpdates):
-        raise UsageError("unit patient takes PatientUpdates, one vector per patient; unit site takes one update")
+    if config.privacy is None or callable(given):
+        raise UsageError("a private round takes an update, or a function that gives one")
+    check_kind(config, given)
     if isinstance(given, PatientUpdates):
         grid = config.privacy.grid(config.codec)
         drawn += grid.release(grid.total(given), coins, public)
@@ -109,7 +125,7 @@ def encode_noised(
             sent = config.codec.decode(integers, 1, public=public, clients=() if client is None else (client,))
             residual = residual.after(whole, sent, 1.0)
         drawn += integers
-    return Contribution(drawn, 0, {UPDATE: config.lanes.fold(drawn)}, residual)
+    return Contribution(drawn, 0, {UPDATE: config.lanes.fold(drawn)}, residual, noised=True)
 
 
 def _finite(update: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float32] | NDArray[np.float64]:

@@ -11,11 +11,12 @@ from protocols import Entropy, LocalProtocolError, Secret, SystemEntropy
 from protocols.pairwise import Accumulator, Client, Ledger, LocalPolicy, Relay, Roster, Server, states
 from protocols.pairwise.server import Apply
 from protocols.pairwise.steps import Outbound, Status
+from protocols.pairwise.validation import check_model
 from secagg.config import RoundConfig
 from secagg.contribution import Contribution, encode, extras
 from secagg.errors import UsageError
 from secagg.feedback import SiteResidual
-from secagg.noised import PrivateUpdate, charge, check_site, encode_noised, noise
+from secagg.noised import PrivateUpdate, charge, check_kind, check_site, encode_noised, noise
 from secagg.opened import Opened, open_sums
 from secagg.privacy import PatientUpdates, PrivacyTerms, SitePrivacy
 from secagg.public import JointRandomness
@@ -204,6 +205,7 @@ class ClientSession:
         state = self._machine.state
         if not isinstance(state, states.ExpectInput):
             raise LocalProtocolError("the round does not wait for an update of this client")
+        check_kind(self._config, update)
         charge(self._config, terms, site, state.model_hash)
         drawn = noise(self._config, self._entropy, self._machine.noise_seeds)
         return encode_noised(
@@ -246,10 +248,15 @@ class ClientSession:
             quant.InputError: an update that is not finite or not of the round's layout.
             secagg.UsageError: a weight in an unweighted round, or none in a weighted one.
             protocols.LocalProtocolError: the round does not wait for input.
+            protocols.RemoteProtocolError: rule C20, the server speaks of another model.
         """
         if not self.wants_input:
             raise LocalProtocolError("the round does not wait for an update of this client")
+        if isinstance(state := self._machine.state, states.ExpectInput):
+            check_model(state.model_hash, model_hash)  # before anything is charged for it
         contribution = update if isinstance(update, Contribution) else self.prepare(update, weight, counters, metrics)
+        if contribution.noised != (self._terms is not None):
+            raise UsageError("a private round takes what prepare made of an update, noise included, and no other round")
         frames = self._machine.submit(contribution.vectors, model_hash)
         self._pending, self._sent = contribution.residual, True
         return frames

@@ -25,14 +25,22 @@ class Effort:
     Attributes:
         quick: small sizes and few repetitions: a look at the shape, not at the figures.
         tick: told what comes next.
+        brief: as one bench among others: fewer rounds where it averages over many, and not what takes minutes.
     """
 
     quick: bool = False
     tick: Tick = lambda what: None
+    brief: bool = False
 
     def repeats(self, count: int) -> int:
         """Return ``count``, or 1 in a hurry."""
         return 1 if self.quick else count
+
+    def rounds(self, count: int) -> int:
+        """Return over how many rounds to average: ``count``, an eighth of it if brief, or 2 in a hurry."""
+        if self.quick:
+            return 2
+        return max(2, count // 8) if self.brief else count
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -63,7 +63,7 @@ def bench(effort: Effort) -> list[Row]:
     for clients in (20,) if effort.quick else CLIENTS:
         for epsilon in EPSILONS[:1] if effort.quick else EPSILONS:
             effort.tick(f"{clients} clients, epsilon {epsilon:g}")
-            rows.append(_row(setting(clients, epsilon), clients, 2 if effort.quick else REPEATS))
+            rows.append(_row(setting(clients, epsilon), clients, effort.rounds(REPEATS)))
     return rows
 
 

@@ -27,9 +27,10 @@ MODEL = hashlib.sha256(b"secagg bench memory").digest()
 
 
 def bench(effort: Effort) -> list[Row]:
-    """Rows with ``case, peak_bytes, packed_vector_bytes, packed_vectors``."""
+    """Rows with ``case, peak_bytes, packed_vector_bytes, packed_vectors``; if brief, for an active server only."""
     clients, dim = (70, 20_000) if effort.quick else (1000, 1_000_000)
-    return [_measure(clients, dim, adversary, effort) for adversary in ("curious", "active")]
+    adversaries: tuple[Adversary, ...] = ("active",) if effort.brief and not effort.quick else ("curious", "active")
+    return [_measure(clients, dim, adversary, effort) for adversary in adversaries]
 
 
 def _config(clients: int, dim: int, adversary: Adversary, roster: Roster | None) -> RoundConfig:

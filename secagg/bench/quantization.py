@@ -48,10 +48,6 @@ def bench(effort: Effort) -> list[Row]:
     return rows
 
 
-def _repeats(effort: Effort, count: int = REPEATS) -> int:
-    return 2 if effort.quick else count
-
-
 def _row(scheme: str, data: str, wire_bits: int, found: distortion.Distortion) -> Row:
     return {
         "scheme": scheme,
@@ -75,7 +71,7 @@ def _planned(data: str, width: int, effort: Effort) -> list[Row]:
     rows = []
     for setting in dict.fromkeys([found.best, *shown]):
         codec = quant.from_config(setting.config(), DIM)
-        measured = distortion.measure(codec, data, _repeats(effort))
+        measured = distortion.measure(codec, data, effort.rounds(REPEATS))
         row = _row(f"planned {_name(setting)}", data, width, measured) | {"predicted": setting.error}
         rows.append(row | (_against_fixed(setting, known, data, effort) if setting == found.best else {}))
     return rows
@@ -87,7 +83,7 @@ def _name(setting: quant.Setting) -> str:
 
 def _against_fixed(chosen: quant.Setting, known: quant.Updates, data: str, effort: Effort) -> Row:
     """Compare with every fixed setting of the same field, in the same rounds and with the same streams."""
-    repeats = _repeats(effort, FIXED_REPEATS)
+    repeats = effort.rounds(FIXED_REPEATS)
     ours = distortion.measure(quant.from_config(chosen.config(), DIM), data, repeats).nmse
     deviation = known.norm / math.sqrt(DIM)
     best, name = math.inf, ""
@@ -107,8 +103,8 @@ def _eden(data: str, effort: Effort) -> list[Row]:
     rows = []
     for bits in (1, 4) if effort.quick else EDEN_BITS:
         effort.tick(f"{data}, EDEN at {bits} bits")
-        rows.append(_reference("EDEN", data, bits, distortion.measure_eden(bits, data, _repeats(effort))))
-    qsgd = distortion.measure_qsgd(WIRE_BITS // 2, data, _repeats(effort))
+        rows.append(_reference("EDEN", data, bits, distortion.measure_eden(bits, data, effort.rounds(REPEATS))))
+    qsgd = distortion.measure_qsgd(WIRE_BITS // 2, data, effort.rounds(REPEATS))
     return [*rows, _reference("QSGD", data, WIRE_BITS // 2, qsgd)]
 
 
@@ -122,7 +118,7 @@ def _reference(scheme: str, data: str, bits: int, nmse: float) -> Row:
 def _scheme(scheme: str, data: str, ground: Ground, effort: Effort) -> Row:
     codec = SCHEMES[scheme](ground, DIM)
     dtype = np.float16 if scheme == FLOAT16 else np.float64
-    found = distortion.measure(codec, data, _repeats(effort, REPEATS // 3), dtype)
+    found = distortion.measure(codec, data, effort.rounds(REPEATS // 3), dtype)
     width = codec.facts.field_width(CLIENTS) if scheme == FLOAT16 else WIRE_BITS
     return _row(scheme, data, width, found)
 

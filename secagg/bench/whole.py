@@ -72,7 +72,7 @@ def run_all(benches: Mapping[str, Bench], watch: Watch, *, quick: bool = False) 
     for name, bench in benches.items():
         meter = _Meter(watch, name, done, expected[name]["share"], expected[name]["steps"])
         begun = time.perf_counter()
-        rows = bench(Effort(quick, meter.tick))
+        rows = bench(Effort(quick, meter.tick, brief=True))
         found[name] = {"seconds": time.perf_counter() - begun, "steps": meter.count, "rows": rows}
         done += expected[name]["share"]
         watch(name, done)

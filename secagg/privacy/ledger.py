@@ -223,6 +223,11 @@ class Ledger:
         row = self._db.execute("SELECT sequence, head FROM charges ORDER BY sequence DESC LIMIT 1").fetchone()
         return (0, FIRST_HEAD) if row is None else (row[0], row[1])
 
+    def charged(self, cohort: str, release: str) -> bool:
+        """Tell whether a release of this id was charged to a cohort."""
+        query = "SELECT 1 FROM charges WHERE cohort = ? AND release = ?"
+        return self._db.execute(query, (cohort, release)).fetchone() is not None
+
     def charge(self, charge: Charge) -> Permit:
         """Charge a release; when this returns, it is on disk, and the release may go out.
 

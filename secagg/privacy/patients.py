@@ -64,10 +64,11 @@ class PatientUpdates:
     Args:
         rows: floats of shape (rows, dim), one row per record, flat and in the order of the round's layout. No rows,
             shape (0, dim), are welcome.
-        patients: who each row belongs to, as many ids as rows; None if every row is a patient of its own.
+        patients: who each row belongs to, as many ids as rows; None if every row is a patient of its own. Rows whose
+            ids are missing (None, NaN) may be anybody's, so all of them count as one patient.
 
     Raises:
-        PrivacyInputError: not a matrix of real numbers, or another number of ids than rows.
+        PrivacyInputError: not a matrix of real numbers, another number of ids than rows, or ids without a hash.
     """
 
     def __init__(self, rows: ArrayLike, patients: Sequence[Hashable] | NDArray[np.generic] | None = None) -> None:
@@ -269,7 +270,11 @@ def rotated_rows(codec: quant.UpdateCodec) -> int:
 
 
 def _places(patients: Sequence[Hashable] | NDArray[np.generic]) -> NDArray[np.int64]:
-    """Number the patients in the order in which they first appear."""
+    """Number the patients in the order in which they first appear; missing ids (None, NaN) are one patient together."""
     known: dict[Hashable, int] = {}
     ids: Iterable[Hashable] = patients.tolist() if isinstance(patients, np.ndarray) else patients
-    return np.array([known.setdefault(patient, len(known)) for patient in ids], np.int64)
+    try:
+        named = (None if isinstance(who, float | np.floating) and np.isnan(who) else who for who in ids)
+        return np.array([known.setdefault(who, len(known)) for who in named], np.int64)
+    except TypeError as error:
+        raise PrivacyInputError(f"patient ids are hashable, such as numbers or strings: {error}") from error

@@ -15,6 +15,7 @@ import pytest
 import secagg
 from protocols.pairwise import LocalPolicy
 from secagg.audit import Rule, Verdict, audit_file
+from secagg.audit import privacy as audit_privacy
 from secagg.audit.budget import spending
 from secagg.audit.html import audit_html
 from secagg.cli import main
@@ -106,6 +107,24 @@ def test_the_report_draws_the_budget_and_states_what_it_rests_on(private: Path, 
         assert words in page
     assert "carry no noise" not in page
     assert main(["audit", str(private), "--html", str(tmp_path / "audit.html")]) == 0
+
+
+@pytest.mark.parametrize("width", [14, 15, 16, 17, 20])
+@pytest.mark.parametrize("removable", [True, False])
+def test_the_auditor_finds_the_room_for_noise_that_the_round_has(width: int, removable: bool) -> None:
+    goal = Goal(epsilon=1.0, delta=DELTA, releases=ROUNDS, least_survivors=LEAST, colluders=1)
+    found = fit(goal, clients=SITES, dim=DIM, clip=1.0, width=width, patients=10, removable=removable)
+    assert isinstance(found, Fitted)
+    config = secagg.RoundConfig(
+        tuple(range(1, SITES + 1)),
+        secagg.quant.Layout.of(np.zeros(DIM)),
+        found.quantization,
+        threshold=LEAST,
+        privacy=found.privacy,
+    )
+    release = audit_privacy._release(config.task_text, SITES)
+    assert release is not None
+    assert release.reach == config.noise_reach
 
 
 # -- forgeries -------------------------------------------------------------------------------------------------------

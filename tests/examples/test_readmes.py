@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from secagg.bench.whole import REFERENCE, read_run
 from secagg.cli import app
+from tests.examples import readme_tables
 
 ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), ROOT / "secagg" / "privacy" / "README.md"]
@@ -49,6 +51,20 @@ def test_console_commands_exist(name: str, block: str) -> None:
             assert {word for word in words if word.startswith("--")} <= options, name
         elif words[:1] == ["make"]:
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), name
+
+
+def test_commands_are_those_of_the_program() -> None:
+    text = (ROOT / "README.md").read_text()
+    found = readme_tables.section(text, readme_tables.BEGIN_COMMANDS, readme_tables.END_COMMANDS)
+    assert found == readme_tables.commands(), "python -m tests.examples.readme_tables"
+
+
+def test_measured_figures_are_those_of_the_reference() -> None:
+    text = readme_tables.section((ROOT / "README.md").read_text())
+    if REFERENCE.exists():
+        assert text == readme_tables.table(read_run(REFERENCE)), "python -m tests.examples.readme_tables"
+    else:
+        assert "|" not in text, "a figure in the README is one of the reference run"
 
 
 @pytest.mark.parametrize("path", READMES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -9,16 +9,20 @@ from hypothesis.extra import numpy as hnp
 
 
 class InsecureSeededStream:
-    """Replays from a seed. For tests only: it is predictable."""
+    """Replays from a seed, in whatever pieces it is taken. For tests only: it is predictable."""
 
     def __init__(self, seed):
         self._random = random.Random(seed)
+        self._drawn = b""
         self.taken = 0
 
     def fill(self, out):
         assert out.dtype == np.uint8
         assert out.flags.c_contiguous
-        out[:] = np.frombuffer(self._random.randbytes(out.size), np.uint8)
+        missing = max(out.size - len(self._drawn), 0)
+        self._drawn += self._random.randbytes(-(-missing // 4) * 4)  # the generator drops what is left of its words
+        out[:] = np.frombuffer(self._drawn[: out.size], np.uint8)
+        self._drawn = self._drawn[out.size :]
         self.taken += out.size
 
 

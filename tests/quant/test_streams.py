@@ -3,6 +3,7 @@ import pytest
 
 from quant.errors import InputError
 from quant.streams import SYSTEM_STREAM, SystemStream
+from tests.quant.conftest import InsecureSeededStream
 
 
 def test_every_byte_is_overwritten():
@@ -37,3 +38,16 @@ def test_wrong_buffers_are_refused(out):
 
 def test_nothing_to_show():
     assert repr(SYSTEM_STREAM) == "SystemStream()"
+
+
+@pytest.mark.parametrize("pieces", [(1,) * 21, (3, 5, 13), (4, 8, 9), (0, 21, 0), (20, 1)])
+def test_the_stream_of_the_tests_gives_the_same_in_pieces(pieces):
+    """As every stream must; whoever draws piece by piece is tested with it."""
+    whole = np.empty(21, np.uint8)
+    InsecureSeededStream(5).fill(whole)
+    stream, drawn = InsecureSeededStream(5), []
+    for size in pieces:
+        drawn.append(np.empty(size, np.uint8))
+        stream.fill(drawn[-1])
+    assert np.concatenate(drawn).tolist() == whole.tolist()
+    assert stream.taken == 21

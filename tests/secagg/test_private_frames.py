@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 import quant
-from protocols import LocalProtocolError
+from protocols import LocalProtocolError, RemoteProtocolError
 from protocols.pairwise.messages import CODEC, MaskedInput, limits_at_server
+from secagg.attempts import run_attempts
 from secagg.config import UPDATE, WITHHELD, RoundConfig
+from secagg.contribution import Contribution
 from secagg.errors import UsageError
 from secagg.privacy import (
     BudgetExhausted,
@@ -199,6 +201,47 @@ def test_a_restarted_site_never_makes_a_second_version_of_a_charged_release(tmp_
         assert ledger.epsilon("c") > spent
 
 
+def test_nothing_is_charged_for_an_input_that_cannot_be_sent() -> None:
+    config = private_config(fitted(DIM), DIM)
+    round_ = Exchange(config)
+    ledger = round_.sites[1].ledger
+    for update in (PatientUpdates(np.zeros((1, DIM - 1))), np.zeros(DIM), {"weights": np.zeros(DIM)}):
+        with pytest.raises(UsageError):
+            round_.sessions[1].prepare(update)
+    with pytest.raises(RemoteProtocolError, match="C20"):
+        list(round_.sessions[1].submit(PatientUpdates(DATA["one"]), bytes(32)))
+    assert ledger.epsilon("rehearsal") == 0
+    assert len(list(round_.sessions[1].submit(PatientUpdates(DATA["one"]), MODEL))) == 1
+
+
+def test_integers_without_noise_are_not_sent() -> None:
+    config = private_config(fitted(DIM), DIM)
+    round_ = Exchange(config)
+    half = np.full(config.codec.facts.encoded_dim, config.codec.facts.levels // 2, np.int64)
+    bare = Contribution(half, 0, {UPDATE: config.lanes.fold(half)})
+    with pytest.raises(UsageError, match="noise included"):
+        round_.sessions[1].submit(bare, MODEL)
+
+
+def test_an_attempt_that_ends_before_inputs_is_free() -> None:
+    """The joint seed of a rotation cannot be made in the first attempt; the second is the one that is charged."""
+    config = private_config(fitted(DIM), DIM)
+    sites = {client: rehearsal(config) for client in config.clients}
+    opened, attempt = run_attempts(
+        config,
+        MODEL,
+        lambda client, session: session.prepare(PatientUpdates(DATA["many"])),
+        dropouts={4: "share-keys"},
+        privacy=sites,
+    )
+    assert attempt.record.attempts == 2
+    assert attempt.record.exact
+    assert opened.included == (1, 2, 3, 5)
+    assert sites[1].ledger.charged("rehearsal", "study/0/1")
+    assert not sites[1].ledger.charged("rehearsal", "study/0/0")
+    assert sites[4].ledger.epsilon("rehearsal") == 0
+
+
 def test_the_same_release_under_other_terms_is_refused() -> None:
     config = private_config(fitted(DIM, releases=5), DIM)
     site = rehearsal(config)
@@ -207,7 +250,7 @@ def test_the_same_release_under_other_terms_is_refused() -> None:
     )
     other = private_config(fitted(DIM, releases=5, epsilon=2.0), DIM)
     session = Exchange(other, {c: rehearsal(other) for c in config.clients} | {1: site}).sessions[1]
-    assert not touched(other, session, LedgerError, "other terms")
+    assert not touched(other, session, LedgerError, "charged before")
 
 
 def test_an_empty_budget_stops_a_site_before_anything_is_sent_and_before_data() -> None:

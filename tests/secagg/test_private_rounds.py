@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import quant
 import secagg
+from protocols.pairwise import LocalPolicy
 from secagg.config import RoundConfig
 from secagg.errors import UsageError
 from secagg.privacy import (
@@ -20,6 +24,8 @@ from secagg.privacy import (
     fit,
 )
 from secagg.session import ClientSession
+from secagg.transcript.chain import Transcript, study_record
+from secagg.witness import StudyWitness
 
 CLIENTS, DIM, PATIENTS = 5, 96, 12
 LAYOUT = quant.Layout.of(np.zeros(DIM))
@@ -111,3 +117,41 @@ def test_nothing_is_sent_before_the_terms_were_reviewed() -> None:
     public = RoundConfig(tuple(range(1, 6)), LAYOUT)
     with pytest.raises(UsageError, match="not private"):
         ClientSession(public, 1, privacy=site)
+
+
+def test_a_transcript_in_one_process_states_what_each_round_spends(rng: np.random.Generator, tmp_path: Path) -> None:
+    found = fitted(releases=2)
+    updates = {client: PatientUpdates(rows) for client, rows in patients_of(rng).items()}
+    config = RoundConfig(tuple(updates), LAYOUT, found.quantization, threshold=4, privacy=found.privacy)
+    assert config.privacy_terms is not None
+    sites = {client: SitePrivacy.rehearsal(config.privacy_terms) for client in updates}
+    with Transcript(tmp_path / "t") as transcript:
+        witness = StudyWitness(transcript, {})
+        transcript.append(study_record("private", "tests", LocalPolicy()))
+        for round_index in range(2):
+            secagg.aggregate(
+                updates,
+                privacy=found.privacy,
+                quantization=found.quantization,
+                threshold=4,
+                reduce="sum",
+                study="private",
+                round_index=round_index,
+                sites=sites,
+                witness=witness,
+            )
+        transcript.end()
+    spent = [json.loads(line) for line in (tmp_path / "t").read_text().splitlines() if '"spend"' in line]
+    assert len(spent) == 2
+    assert {one["unit"] for one in spent} == {"patient"}
+    assert spent[0]["epsilon"] == spent[0]["total"] < spent[1]["total"] <= 4.0
+    assert spent[1]["total"] == pytest.approx(sites[1].ledger.epsilon("rehearsal"), rel=1e-9)
+
+
+def test_error_feedback_of_whole_sites_stays_at_home(rng: np.random.Generator) -> None:
+    found = fitted(Unit.SITE)
+    updates = {client: rng.normal(0, 0.02, DIM) for client in range(1, CLIENTS + 1)}
+    done = secagg.aggregate(updates, privacy=found.privacy, quantization=found.quantization, threshold=4, residuals={})
+    assert done.record.exact
+    left = [residual.vector for residual in done.residuals.values()]
+    assert 0 < max(np.linalg.norm(one) for one in left) <= found.step * 128**0.5  # of rounding, not of noise

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -26,13 +27,21 @@ def run_in_stack(stack: str, module: str, *arguments: str, seconds: int = 300) -
     probe = subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False)
     if probe.returncode:
         pytest.skip(f"{module} is not installed for {python}: name an environment that has it in {variable}")
-    environment = {**os.environ, **QUIET}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
+    mark = f"SECAGG_STACK_RUN={uuid4().hex}"
+    environment = {**os.environ, **QUIET, **dict([mark.split("=")])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([python, *arguments], cwd=ROOT, env=environment, **pipes) as run:
         try:
             printed, told = run.communicate(timeout=seconds)
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(run.pid, signal.SIGKILL)  # whatever it started
+            _end_all(mark)
     assert run.returncode == 0, told.decode()[-3000:]
     return printed.decode()
+
+
+def _end_all(mark: str) -> None:
+    """End whatever the run started and left, also in sessions of its own: processes inherit their environment."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # gone, or not ours
+            if mark.encode() in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)

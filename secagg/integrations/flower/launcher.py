@@ -130,10 +130,14 @@ class Launcher:
         )
         while True:
             found = tasks.AcquireTask(AcquireTaskRequest(supported_task_types=["flwr-clientapp"]))
-            if found.HasField("task") and found.token:
-                self._handle(found.token)
-            else:
+            if not (found.HasField("task") and found.token):
                 time.sleep(POLL_SECONDS)
+                continue
+            try:
+                self._handle(found.token)
+            except Exception:
+                # The SuperNode gave the task up, or went away; the next one is taken all the same.
+                LOG.exception("a task was lost")
 
     def _client(self, *interceptors: Any) -> Any:
         return RuntimeHttpClient.from_server_address(

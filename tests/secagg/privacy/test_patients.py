@@ -203,6 +203,14 @@ def test_rows_of_one_patient_are_added_before_the_clip() -> None:
     assert flat.dim == 3
 
 
+@pytest.mark.parametrize("missing", [None, float("nan"), np.nan])
+def test_rows_without_an_id_are_one_patient_together(missing: object) -> None:
+    assert PatientUpdates(np.ones((5, 2)), ["a", missing, missing, "a", missing]).count == 2
+    assert PatientUpdates(np.ones((3, 2)), np.full(3, np.nan)).count == 1
+    with pytest.raises(PrivacyInputError, match="hashable"):
+        PatientUpdates(np.ones((1, 2)), [["a"]])  # type: ignore[list-item]
+
+
 def test_blocks_add_up_to_the_same_as_one(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = real(dim=4)
     rows = rng.normal(0, 1, (37, 4))
