@@ -26,12 +26,14 @@ class Contribution:
         saturated: coordinates that lay beyond the grid's range.
         vectors: what the protocol masks: packed lanes; weight, clip bit and monitoring in rounds that have them.
         residual: with error feedback, what the site keeps for later.
+        noised: whether the release was charged and its noise is in the integers: a private round takes no other.
     """
 
     integers: NDArray[np.int64]
     saturated: int
     vectors: dict[str, NDArray[np.uint64]]
     residual: SiteResidual | None = None
+    noised: bool = False
 
 
 def encode(

@@ -125,7 +125,7 @@ def encode_noised(
             sent = config.codec.decode(integers, 1, public=public, clients=() if client is None else (client,))
             residual = residual.after(whole, sent, 1.0)
         drawn += integers
-    return Contribution(drawn, 0, {UPDATE: config.lanes.fold(drawn)}, residual)
+    return Contribution(drawn, 0, {UPDATE: config.lanes.fold(drawn)}, residual, noised=True)
 
 
 def _finite(update: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float32] | NDArray[np.float64]:

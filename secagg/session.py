@@ -255,6 +255,8 @@ class ClientSession:
         if isinstance(state := self._machine.state, states.ExpectInput):
             check_model(state.model_hash, model_hash)  # before anything is charged for it
         contribution = update if isinstance(update, Contribution) else self.prepare(update, weight, counters, metrics)
+        if contribution.noised != (self._terms is not None):
+            raise UsageError("a private round takes what prepare made of an update, noise included, and no other round")
         frames = self._machine.submit(contribution.vectors, model_hash)
         self._pending, self._sent = contribution.residual, True
         return frames

@@ -69,10 +69,12 @@ PAGE_STYLE = """\
   .tile span { color: #555; font-size: .85rem; line-height: 1.3; display: block; }
   svg { width: 100%; height: auto; display: block; }
   table { border-collapse: collapse; width: 100%; font-size: .85rem; font-variant-numeric: tabular-nums; }
-  th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid #ddd; vertical-align: top; }
+  th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid #ddd; vertical-align: top;
+           white-space: nowrap; }
   th { border-bottom: 2px solid #666; vertical-align: bottom; }
-  td.text, th.text, table.text td, table.text th { text-align: left; }
-  td.end { white-space: nowrap; font-weight: bold; }
+  td.text, th.text, table.text td, table.text th { text-align: left; white-space: normal; }
+  td.text span { white-space: nowrap; }
+  table.text td.end { white-space: nowrap; font-weight: bold; }
   dt { font-weight: bold; margin-top: .7rem; }
   dd { margin: 0; }
   thead { display: table-header-group; }

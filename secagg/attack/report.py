@@ -15,12 +15,6 @@ from secagg.attack.setting import Setting
 
 COLOURS = {Outcome.STOPPED: theme.GREEN, Outcome.NOT_APPLICABLE: theme.GREY, Outcome.POSSIBLE: theme.VERMILION}
 
-STYLE = """body { font: 16px/1.5 Helvetica, Arial, "Liberation Sans", sans-serif; color: #222; max-width: 60rem;
-margin: 2rem auto; padding: 0 1rem; } h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.2rem; }
-table { border-collapse: collapse; width: 100%; font-size: .85rem; } svg { width: 100%; height: auto; }
-th, td { text-align: left; vertical-align: top; padding: .25rem .5rem; border-bottom: 1px solid #ddd; }
-td.end { white-space: nowrap; font-weight: bold; } tr, section { break-inside: avoid; }"""
-
 
 def headline(setting: Setting, results: list[Result]) -> str:
     """Say in one sentence what was attacked and what came out."""
@@ -60,10 +54,10 @@ def attack_html(setting: Setting, results: list[Result]) -> str:
     )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>secagg attack</title>'
-        f"<style>{STYLE}</style></head><body><h1>{escape(headline(setting, results))}</h1>"
+        f"<style>{theme.PAGE_STYLE}</style></head><body><h1>{escape(headline(setting, results))}</h1>"
         "<p>Numbers are those of the list in SECURITY.md. Attacks on the protocol ran against real machines with "
         "random inputs; <em>stopped</em> names the rule that refused.</p>"
-        "<table><thead><tr><th></th><th>attack</th><th>end</th><th>by</th><th>change</th></tr></thead>"
+        '<table class="text"><thead><tr><th></th><th>attack</th><th>end</th><th>by</th><th>change</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>{plots}</body></html>\n"
     )
 

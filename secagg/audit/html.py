@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from string import Template
 
+from secagg import theme
 from secagg.audit import plots
 from secagg.audit.budget import claimed, spending
 from secagg.audit.display import COLOURS, headline, where
@@ -19,23 +20,7 @@ PAGE = Template("""<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>secagg audit: $study</title>
 <style>
-  body { font: 16px/1.5 Helvetica, Arial, "Liberation Sans", sans-serif; color: #222; background: #fff;
-         max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-  h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
-  h2 { font-size: 1.2rem; margin: 2.2rem 0 .3rem; }
-  p { margin: .3rem 0 .8rem; }
-  .quiet { color: #555; font-size: .9rem; }
-  svg { width: 100%; height: auto; display: block; }
-  table { border-collapse: collapse; width: 100%; font-size: .85rem; }
-  th, td { text-align: left; vertical-align: top; padding: .25rem .5rem; border-bottom: 1px solid #ddd; }
-  th { border-bottom: 2px solid #666; }
-  td.verdict { white-space: nowrap; font-weight: bold; }
-  dt { font-weight: bold; margin-top: .7rem; }
-  dd { margin: 0; }
-  section, tr { break-inside: avoid; }
-  section.long { break-inside: auto; }
-  @media print { body { margin: 0; max-width: none; font-size: 11pt; } }
-</style>
+$style</style>
 </head>
 <body>
 <h1>$headline</h1>
@@ -45,7 +30,7 @@ PAGE = Template("""<!DOCTYPE html>
 <section><h2>Verdicts</h2>
 $verdicts</section>
 <section class="long"><h2>Claims</h2>
-<table><thead><tr><th></th><th>claim</th><th>evidence</th><th>verdict</th></tr></thead><tbody>
+<table class="text"><thead><tr><th></th><th>claim</th><th>evidence</th><th>verdict</th></tr></thead><tbody>
 $rows
 </tbody></table></section>
 $broken
@@ -66,6 +51,7 @@ def audit_html(report: Report, found: StudyRecords) -> str:
     """Write the whole audit as one HTML page with inline styles and pictures."""
     study = found.study.study if found.study is not None else "receipts"
     return PAGE.substitute(
+        style=theme.PAGE_STYLE,
         study=escape(study),
         headline=escape(headline(report, found)),
         source=escape(report.source),
@@ -82,7 +68,7 @@ def audit_html(report: Report, found: StudyRecords) -> str:
 
 
 def _row(row: Row) -> str:
-    verdict = f'<td class="verdict" style="color:{COLOURS[row.verdict]}">{escape(row.verdict.value)}</td>'
+    verdict = f'<td class="end" style="color:{COLOURS[row.verdict]}">{escape(row.verdict.value)}</td>'
     return (
         f"<tr><td>{row.rule.value}</td><td>{escape(CLAIMS[row.rule])}</td><td>{escape(row.evidence)}</td>{verdict}</tr>"
     )

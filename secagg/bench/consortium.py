@@ -3,6 +3,9 @@
 The overhead is the time from one round's end to the next one's with a task that trains nothing. The floor is the work
 that no consortium can leave out, done by this process alone and divided among the cores: the very machines of the round
 in memory (quantize, mask, add up, unmask, decode), without network, journal or disk.
+
+Processor seconds stand beside the clock's: divided by the cores, they are the least that a round takes where nothing
+else runs, and they hardly change when something does.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import json
 import os
 import statistics
 import tempfile
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +35,7 @@ MODEL = hashlib.sha256(b"secagg bench consortium").digest()
 
 
 def bench(effort: Effort) -> list[Row]:
-    """Rows with ``case, seconds, floor_seconds, load`` and the seconds of every phase, all medians over rounds."""
+    """Rows with ``case, seconds, floor_seconds, cpu_seconds, load`` and the seconds of every phase; medians."""
     sites, dim, count = (3, 1000, 4) if effort.quick else (10, 1_000_000, 12)
     effort.tick(f"{sites} sites and a coordinator, dim {dim:,}")
     with tempfile.TemporaryDirectory(prefix="secagg-bench-") as made:
@@ -44,12 +48,27 @@ def bench(effort: Effort) -> list[Row]:
             options=f"dim = {dim}\n",
             settings={"rounds": count, "max_examples": None},
         )
-        study.run(lambda done: effort.tick(f"round {done} of {count}"))
+        used: list[float] = []
+
+        def ended(done: int) -> None:
+            effort.tick(f"round {done} of {count}")
+            used.append(study.cpu_seconds())
+
+        study.run(ended)
         log = study.log("coordinator").read_text(encoding="utf-8")
         effort.tick("the same in memory")
+        began = time.process_time()
         floor = median_seconds(lambda: _in_memory(study), effort.repeats(3)) / (os.cpu_count() or 1)
+        floor_cpu = (time.process_time() - began) / effort.repeats(3)
     whole, phases = _durations([json.loads(line) for line in log.splitlines() if line.startswith("{")])
-    figures = {"seconds": whole, "floor_seconds": floor, "load": os.getloadavg()[0]}
+    figures = {
+        "seconds": whole,
+        "floor_seconds": floor,
+        # The last round is left out: its processes end while it is looked at.
+        "cpu_seconds": (used[-2] - used[WARM_UP - 1]) / (count - 1 - WARM_UP),
+        "floor_cpu_seconds": floor_cpu,
+        "load": os.getloadavg()[0],
+    }
     return [{"case": f"{sites} sites, dim {dim:,}, {os.cpu_count()} cores", "rounds": count, **figures, **phases}]
 
 

@@ -39,12 +39,7 @@ def serve_command(
 
     Example: secagg serve study.toml
     """
-    missing = [
-        name
-        for name in ("starlette", "uvicorn", "safetensors", "jinja2", "prometheus_client")
-        if find_spec(name) is None
-    ]
-    if missing:
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise UsageError(f"secagg serve needs {', '.join(missing)}: pip install 'secagg[server]'")
     study = definition.load(path)
     definition.check_ready(study)
@@ -114,16 +109,13 @@ def _serve(
         store = Store(state)
         try:
             engine = Engine(study, coordinator, store, initial)
-            token = page_token(state)
+            token, notes = page_token(state), theme.notes()
             routes = (*Page(engine, token).routes, metrics_route(engine, token))
-            notes = theme.notes()
             if folder is not None:
                 web = Web(engine, Gate(study, store.sequences(), tolerance=None), poll_seconds=FOREVER)
                 notes.print(f"coordinator of {study.name!r} on the folder {folder}; stop it with Ctrl+C")
                 asyncio.run(FolderServer(web, folder, until_finished=until_finished).serve())
             else:
-                token = page_token(state)
-                routes = (*Page(engine, token).routes, metrics_route(engine, token))
                 web = Web(engine, Gate(study, store.sequences()), routes)
                 notes.print(f"page: {study.study.coordinator}/?token={token}", soft_wrap=True)
                 notes.print(f"coordinator of {study.name!r} on {host}:{port}, state in {state}; stop it with Ctrl+C")
@@ -134,5 +126,8 @@ def _serve(
                 asyncio.run(server.serve())
             outcome = engine.progress.finished or "stopped; secagg serve goes on from here"
             theme.output().print(f"{outcome}; weights and transcript are in {state}")
+            if engine.progress.finished:
+                transcript = state / "transcript.jsonl"
+                theme.output().print(f"next, you: secagg audit {transcript} --roster study.toml", soft_wrap=True)
         finally:
             store.close()

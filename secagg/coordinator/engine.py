@@ -17,6 +17,7 @@ from protocols import ProtocolError
 from protocols.pairwise import Phase
 from secagg.config import RoundConfig
 from secagg.coordinator import chain, evidence, spending
+from secagg.coordinator.archive import Archive
 from secagg.coordinator.intake import take_in
 from secagg.coordinator.live_round import Delivery, LiveRound, Opening
 from secagg.coordinator.models import Models
@@ -35,8 +36,6 @@ log = logging.getLogger("secagg.coordinator")
 
 PRESENT_SECONDS = 90.0
 """A site that has not been heard of for so long is not invited to a round."""
-
-RECEIPTS, TRANSCRIPT = "receipts.jsonl", "transcript.jsonl"
 
 LOST_IN_A_ROW = 5
 """Rounds that may be lost one after the other before the study halts and waits for a person."""
@@ -84,6 +83,7 @@ class Engine:
         self.layout = quant.Layout.of(weights.decode(self.initial))
         self.approvals = self._approvals()
         self.progress = self._progress()
+        self._archive = Archive(self.store, self.study)
         self.version = 0
         self.since = self.clock()
         self._resume()
@@ -112,7 +112,6 @@ class Engine:
         return progress
 
     def _resume(self) -> None:
-        self._write_lines()
         entries = self.store.journal()
         if not entries:
             return
@@ -376,15 +375,9 @@ class Engine:
             self.store.clear_journal()
         self.progress, self.live, self.since = progress, None, self.clock()
         self.store.erase()
-        chain.append(self.store.folder / RECEIPTS, [text])
-        chain.append(self.store.folder / TRANSCRIPT, told)
+        self._archive.add(text, told)
         self.models.name(progress.model, progress.best, for_good=bool(progress.finished))
         log.info("round ends", extra={"round": opening.round, "outcome": outcome.kind, "reason": outcome.reason})
-
-    def _write_lines(self) -> None:
-        """Bring both files of lines up to what is stored: a crash may have left less, or half a line."""
-        chain.mend(self.store.folder / RECEIPTS, self.store.lines())
-        chain.mend(self.store.folder / TRANSCRIPT, self.store.transcript())
 
 
 class LateFrame(UsageError):

@@ -41,10 +41,10 @@ class StudyCollector(Collector):
         yield GaugeMetricFamily("secagg_sites_present", "Members heard of lately.", value=here)
         yield GaugeMetricFamily("secagg_study_finished", "1 when the study is over.", bool(engine.progress.finished))
         yield GaugeMetricFamily("secagg_round", "Number of the round that is on or next, from 1.", _round(engine))
-        if (promised := engine.study.privacy) is not None:
-            says = "Epsilon of all rounds so far in which data were used."
-            yield GaugeMetricFamily("secagg_privacy_epsilon_spent", says, engine.spent)
-            yield GaugeMetricFamily("secagg_privacy_epsilon_budget", "Epsilon that was promised.", promised.epsilon)
+        promised = 0.0 if engine.study.privacy is None else engine.study.privacy.epsilon
+        says = "Epsilon of all rounds so far in which data were used; 0 without privacy."
+        yield GaugeMetricFamily("secagg_privacy_epsilon_spent", says, engine.spent)
+        yield GaugeMetricFamily("secagg_privacy_epsilon_budget", "Epsilon that was promised; 0 for none.", promised)
         yield self._phase()
         yield from self._model(opened)
 

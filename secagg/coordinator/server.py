@@ -42,9 +42,10 @@ class CoordinatorServer(uvicorn.Server):
         self._web, self._until_finished = web, until_finished
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop gracefully: no new rounds, no waiting polls, journal as it is."""
+        """Stop gracefully: no new rounds, no waiting polls, journal as it is; at once if told again."""
+        del sig, frame
+        self.force_exit = self.should_exit
         self.stop()
-        super().handle_exit(sig, frame)
 
     def stop(self) -> None:
         """Stop as after a signal; from the server's own thread."""

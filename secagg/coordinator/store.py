@@ -27,7 +27,8 @@ CREATE TABLE rounds (
 ) STRICT;
 CREATE TABLE site_receipts (site INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE spent (site INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
-CREATE TABLE transcript (number INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
+CREATE TABLE transcript (part INTEGER NOT NULL, number INTEGER NOT NULL, line TEXT NOT NULL,
+    PRIMARY KEY (part, number)) STRICT;
 """
 
 
@@ -56,6 +57,19 @@ class Store(Durable):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "coordinator.db", _SCHEMA, SCHEMA_VERSION, "masked", "the coordinator")
         self._sweep()
+        self._part = int(self.fact("part") or b"0")
+
+    @property
+    def part(self) -> int:
+        """Number of the transcript that is written now, from 0; a study that was changed and signed again has more."""
+        return self._part
+
+    def begin_part(self, study: bytes) -> None:
+        """Begin a transcript of its own for a study that was changed (inside a transaction)."""
+        self._part += 1
+        self.set_fact("part", str(self._part).encode())
+        self.set_fact("study", study)
+        self._db.execute("DELETE FROM site_receipts")
 
     def _sweep(self) -> None:
         """Erase files that no journal entry names: uploads that were never acknowledged."""
@@ -145,14 +159,18 @@ class Store(Durable):
 
     def add_transcript(self, lines: Sequence[str]) -> None:
         """Remember further lines of the audit transcript (inside a transaction)."""
-        start = self._db.execute("SELECT COUNT(*) FROM transcript").fetchone()[0]
-        self._db.executemany("INSERT INTO transcript VALUES (?, ?)", enumerate(lines, start))
+        query = "SELECT COUNT(*) FROM transcript WHERE part = ?"
+        start = self._db.execute(query, (self._part,)).fetchone()[0]
+        rows = [(self._part, number, line) for number, line in enumerate(lines, start)]
+        self._db.executemany("INSERT INTO transcript VALUES (?, ?, ?)", rows)
 
-    def transcript(self) -> list[str]:
-        """Return the lines of the audit transcript."""
-        return [row[0] for row in self._db.execute("SELECT line FROM transcript ORDER BY number")]
+    def transcript(self, part: int | None = None) -> list[str]:
+        """Return the lines of an audit transcript, by default of the one that is written now."""
+        query = "SELECT line FROM transcript WHERE part = ? ORDER BY number"
+        return [row[0] for row in self._db.execute(query, (self._part if part is None else part,))]
 
     def end_of_transcript(self) -> tuple[int, str] | None:
         """Return how many lines there are, and the last; ``None`` before the first."""
-        row = self._db.execute("SELECT number, line FROM transcript ORDER BY number DESC LIMIT 1").fetchone()
+        query = "SELECT number, line FROM transcript WHERE part = ? ORDER BY number DESC LIMIT 1"
+        row = self._db.execute(query, (self._part,)).fetchone()
         return None if row is None else (row[0] + 1, row[1])

@@ -15,28 +15,7 @@ PAGE = Template("""<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>secagg demo: $dataset</title>
 <style>
-  body { font: 16px/1.5 Helvetica, Arial, "Liberation Sans", sans-serif; color: #222; background: #fff;
-         max-width: 54rem; margin: 2rem auto; padding: 0 1rem; }
-  h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
-  h2 { font-size: 1.2rem; margin: 2.2rem 0 .3rem; }
-  p { margin: .3rem 0 .8rem; }
-  .quiet { color: #555; font-size: .9rem; }
-  .tiles { display: grid; grid-template-columns: repeat(4, 1fr); gap: .8rem; margin: 1.3rem 0; }
-  .tile { border-top: 3px solid $blue; padding-top: .4rem; }
-  .tile b { display: block; font-size: 1.5rem; line-height: 1.2; }
-  .tile span { color: #555; font-size: .85rem; line-height: 1.3; display: block; }
-  svg { width: 100%; height: auto; display: block; }
-  table { border-collapse: collapse; width: 100%; font-size: .85rem; font-variant-numeric: tabular-nums; }
-  th, td { text-align: right; padding: .22rem .5rem; border-bottom: 1px solid #ddd; white-space: nowrap; }
-  th { border-bottom: 2px solid #666; vertical-align: bottom; }
-  td.text, th.text { text-align: left; white-space: normal; }
-  td.text span { white-space: nowrap; }
-  thead { display: table-header-group; }
-  section, tr { break-inside: avoid; }
-  section.long { break-inside: auto; }
-  @media (max-width: 34rem) { .tiles { grid-template-columns: repeat(2, 1fr); } .scroll { overflow-x: auto; } }
-  @media print { body { margin: 0; max-width: none; font-size: 11pt; } }
-</style>
+$style</style>
 </head>
 <body>
 <h1>$title</h1>
@@ -101,7 +80,7 @@ def report_html(result: DemoResult) -> str:
     config = result.config
     return PAGE.substitute(
         dataset=escape(config.dataset),
-        blue=theme.BLUE,
+        style=theme.PAGE_STYLE,
         title=f"{config.sites} hospitals trained a model; the server saw only sums",
         headline=escape(headline(result)),
         seed=config.seed,

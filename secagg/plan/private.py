@@ -20,6 +20,9 @@ from secagg.privacy import Fitted, Goal, Infeasible, Law, PrivacyInputError, Uni
 WASTE = 1.02
 """On the standard deviation of the error."""
 
+LARGEST = 2.0
+"""The largest site is taken to have so many times its share of all patients; it sets where a site's grid ends."""
+
 WIDTHS = range(8, 41)
 NEARBY = 3
 ROUNDING_VARIANCE = 1 / 6
@@ -105,6 +108,11 @@ class PrivateGoal:
         return self.clip * math.sqrt(self.rounds) / gaussian.shift(self.epsilon, self.delta)
 
     @property
+    def largest_site(self) -> int:
+        """Patients of the largest site: an estimate, which matters for accuracy and never for privacy."""
+        return max(1, math.ceil(LARGEST * self.patients / self.clients))
+
+    @property
     def members(self) -> int:
         """What a sum is divided by to make a mean: patients, or sites."""
         return self.patients if self.unit is Unit.PATIENT else self.clients
@@ -181,16 +189,23 @@ class PrivateDecision:
 
     @property
     def privacy_table(self) -> dict[str, object]:
-        """The keys of a study's ``[privacy]`` table."""
+        """The keys of a study's ``[privacy]`` table; its grid follows from them."""
         goal = self.goal
-        return {
+        table: dict[str, object] = {
             "epsilon": goal.epsilon,
             "delta": goal.delta,
             "unit": str(goal.unit),
             "clip": goal.clip,
-            "colluders": goal.colluders,
             "law": str(goal.law),
         }
+        if self.chosen is not None:
+            table["width"] = self.chosen.fitted.width
+        return table | ({"patients": goal.largest_site} if goal.unit is Unit.PATIENT else {})
+
+    @property
+    def protocol_table(self) -> dict[str, object]:
+        """The keys of its ``[protocol]`` table that the noise counts on."""
+        return {"colluders": self.goal.colluders, "threshold": self.goal.promise.least_survivors}
 
     def to_json(self) -> dict[str, Any]:
         """Give plain JSON types."""
@@ -206,6 +221,7 @@ class PrivateDecision:
             "dropouts": goal.most_dropouts,
             "threshold": goal.promise.least_survivors,
             "privacy": self.privacy_table,
+            "protocol": self.protocol_table,
             "relation": None if found is None else str(found.fitted.claim.relation),
             "claim": None if found is None else str(found.fitted.claim),
             "sigma_analytic_gaussian": goal.central_sigma,
@@ -270,7 +286,7 @@ def _at(goal: PrivateGoal, width: int) -> Choice | Infeasible:
         clip=goal.clip,
         unit=goal.unit,
         width=width,
-        patients=max(1, math.ceil(goal.patients / goal.clients)),
+        patients=goal.largest_site if goal.unit is Unit.PATIENT else 1,
         law=goal.law,
     )
     return found if isinstance(found, Infeasible) else Choice(goal, found)

@@ -109,7 +109,7 @@ def _show(decision: PrivateDecision, console: Console) -> None:
         f"{100 * (chosen.ratio(goal.most_dropouts) - 1):.1f} %"
     )
     console.print(f"claim: {fitted.claim}")
-    console.print("for study.toml:", style="bold")
+    console.print("for study.toml, which then has no [quantization]:", style="bold", markup=False)
     for line in _toml(decision):
         console.print(line, markup=False)
     console.print("next: secagg demo --epsilon trains with such noise; sites review it before they use data")
@@ -141,9 +141,11 @@ def _table(decision: PrivateDecision, console: Console) -> None:
 
 
 def _toml(decision: PrivateDecision) -> list[str]:
-    tables: dict[str, Mapping[str, object]] = {"privacy": decision.privacy_table}
-    if decision.chosen is not None:
-        tables["quantization"] = decision.chosen.fitted.quantization
+    tables: dict[str, Mapping[str, object]] = {
+        "privacy": decision.privacy_table,
+        "protocol": decision.protocol_table,
+        "training": {"rounds": decision.goal.rounds},
+    }
     lines = []
     for name, table in tables.items():
         lines += [f"[{name}]", *(f"{key} = {_value(value)}" for key, value in table.items())]

@@ -13,7 +13,7 @@ rule:
     P7  more than is left of the budget
     P8  another unit or neighbouring relation than the budget protects
     P9  bounds that may fail too often, or a patient norm larger than the clip needs
-    P10 sampling that amplifies nothing
+    P10 sampling that amplifies nothing, or that this site does not do
     P11 noise of an unknown law
 """
 
@@ -150,6 +150,9 @@ class LocalPrivacyPolicy:
             wastes accuracy, and nothing is claimed below 1.
         max_delta: largest delta of a promise; well below one over the number of patients.
         max_failure: largest share of delta that bounds that may fail may use.
+        sampling_rate: probability with which this site's own code draws each patient for a release, by secret and
+            independent coins; 1 for everybody. Nothing in a round draws patients, so terms that count on a smaller rate
+            would be cheaper than what happens.
 
     Raises:
         PrivacyInputError: a policy that protects nothing.
@@ -161,6 +164,7 @@ class LocalPrivacyPolicy:
     min_sigma: float = 2.0
     max_delta: float = 1e-5
     max_failure: float = 0.1
+    sampling_rate: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what is no policy."""
@@ -168,6 +172,8 @@ class LocalPrivacyPolicy:
             raise PrivacyInputError("a policy assumes at least one colluder, and believes in more survivors than those")
         if self.min_sigma < 1 or not 0 < self.max_delta < 1 or not 0 <= self.max_failure < 1:
             raise PrivacyInputError("min_sigma is at least 1, max_delta and max_failure are fractions")
+        if not 0 < self.sampling_rate <= 1:
+            raise PrivacyInputError("a sampling rate is above 0 and at most 1")
 
     def review(self, terms: PrivacyTerms, ledger: Ledger, cohort: str, upcoming: int | None = None) -> Review:
         """Recompute what the terms cost and whether this site takes part; uses no data and writes nothing.
@@ -262,6 +268,12 @@ class LocalPrivacyPolicy:
             )
         if terms.sampling_rate != 1 and not (terms.sampling_secret and 0 < terms.sampling_rate < 1):
             yield "P10", "sampling that is not secret and independent amplifies nothing"
+        if not terms.sampling_rate >= self.sampling_rate:
+            yield (
+                "P10",
+                f"the cost counts on each patient taking part with probability {terms.sampling_rate:g}; here it is "
+                f"{self.sampling_rate:g}",
+            )
 
     def _promise(self, terms: PrivacyTerms, review: Review) -> Iterator[Reason]:
         """Rules that need the sums."""

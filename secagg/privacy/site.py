@@ -33,15 +33,25 @@ class SitePrivacy:
     cohort: str
 
     @classmethod
-    def rehearsal(cls, terms: PrivacyTerms, cohort: str = "rehearsal") -> SitePrivacy:
+    def rehearsal(cls, terms: PrivacyTerms, cohort: str = "rehearsal", *, sampled: bool = False) -> SitePrivacy:
         """Give a site that believes in everybody, with a budget in memory of exactly what the terms promise.
 
         For rounds in one process. A real site keeps its ledger on disk, and states its policy and budget itself.
+
+        Args:
+            terms: of the round.
+            cohort: name of the dataset version.
+            sampled: whether the caller draws patients as the terms say; otherwise terms that count on it are refused.
         """
         ledger = Ledger(":memory:")
         unit, relation = Unit(terms.unit), Relation(terms.relation)
         ledger.open_cohort(cohort, Budget(epsilon=terms.epsilon, delta=terms.delta, unit=unit, relation=relation))
-        policy = LocalPrivacyPolicy(max_survivors=terms.clients, clip=terms.clip, max_delta=max(terms.delta, 1e-5))
+        policy = LocalPrivacyPolicy(
+            max_survivors=terms.clients,
+            clip=terms.clip,
+            max_delta=max(terms.delta, 1e-5),
+            sampling_rate=terms.sampling_rate if sampled else 1.0,
+        )
         return cls(ledger, policy, cohort)
 
     def review(self, terms: PrivacyTerms) -> Review:

@@ -90,7 +90,7 @@ def join_command(
         facts = {"reason": finished.reason, "model": finished.model.hex(), "best": finished.best.hex()}
         sys.stdout.write(jsonlib.dumps(facts | {"models": str(folder / "models")}) + "\n")
         return
-    display.farewell(finished, folder)
+    display.farewell(finished, folder, f"secagg status {path.name} --key {key.name}")
 
 
 def check_command(

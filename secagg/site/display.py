@@ -47,12 +47,13 @@ class Display:
             self._progress.console.print(line)
         self._said = line
 
-    def farewell(self, finished: Finished, folder: Path) -> None:
-        """Show the end of the study on standard output."""
+    def farewell(self, finished: Finished, folder: Path, again: str) -> None:
+        """Show the end of the study on standard output; ``again`` is the command that shows its history."""
         console = theme.output()
         console.print(f"study {self._study.name!r}: {finished.reason}")
         console.print(f"last weights  {folder}/models/last.safetensors  SHA-256 {finished.model.hex()}")
         console.print(f"best weights  {folder}/models/best.safetensors  SHA-256 {finished.best.hex()}")
+        console.print(f"next, you: {again}", soft_wrap=True)
 
 
 def _line(event: str, facts: dict[str, Any], study: Study) -> str:

@@ -194,9 +194,10 @@ class Participant:
             raise UsageError(f"the coordinator's log lacks this site's receipt of round {last[0] + 1}: ask the lead")
 
     def _logged_receipts(self) -> list[Receipt]:
-        """Return this site's receipts of the rounds of which the coordinator signed that they were summed."""
+        """Return this site's receipts of this study's rounds of which the coordinator signed that they were summed."""
         told = [msgspec.json.decode(data, type=receipt.SignedReceipt).receipt for data in self._store.receipts()]
-        summed = {(said.round, said.attempt) for said in told if said.outcome == "opened"}
+        mine = self._member.study.hash.hex()
+        summed = {(said.round, said.attempt) for said in told if said.outcome == "opened" and said.study == mine}
         own = [msgspec.json.decode(data, type=Receipt) for data in self._store.own_receipts()]
         return [one for one in own if (one.round_index, one.attempt) in summed]
 

@@ -93,6 +93,12 @@ class Preflight:
         rules = policy.load(self.policy_file)
         if study is not None:
             rules.for_rounds(study)
+            privacy = rules.site_privacy(self.policy_file.parent, study)
+            if privacy is not None and rules.privacy is not None:
+                spent = privacy.ledger.epsilon(privacy.cohort)
+                privacy.ledger.close()
+                budget = f"epsilon {spent:.3f} of {rules.privacy.epsilon:g} of cohort {privacy.cohort!r} is spent"
+                return rules, f"{self.policy_file} allows the study; {budget}"
         return rules, f"{self.policy_file} allows the study"
 
     def _key(self) -> tuple[identity.Identity, str]:

@@ -72,7 +72,7 @@ def keygen_command(
     console.print(f"secret key   {path} (never send it, never copy it off this machine)")
     console.print(f"public key   {beside}")
     console.print(f"fingerprint  {public.fingerprint}")
-    _next(console, f"you: send {beside} to the lead of the study, and read the fingerprint to them by telephone")
+    _next(console, f"you: send {beside} to the lead, and read the fingerprint to them by telephone")
     _next(console, f"the lead: secagg study add-site study.toml {beside.name}")
 
 
@@ -94,12 +94,14 @@ def new_command(
         return
     console = theme.output()
     console.print(f"{where}/study.toml       the study: edit it now, before anybody signs")
-    console.print(f"{where}/task.py          training code that works as it is; each site runs its own copy")
+    console.print(
+        f"{where}/task.py          training code that works as it is; after a change of its weights, secagg study model"
+    )
     console.print(f"{where}/policy.toml      what a site insists on: each site edits its own copy")
     console.print(f"{where}/coordinator.key  and tls.key: secret, for the coordinator's machine only")
     _show_tolerances(console, "active", 1)
-    _next(console, 'every site: secagg keygen site.key --name "St. Anna Hospital", and send site.pub to the lead')
-    _next(console, f"the lead, for each of them: secagg study add-site {where}/study.toml site.pub")
+    _next(console, f"you: cd {where}, and settle study.toml")
+    _next(console, 'every site: secagg keygen site.key --name "St. Anna Hospital"')
 
 
 @study_app.command("model")
@@ -138,7 +140,7 @@ def add_site_command(
     if count < definition.LEAST_SITES:
         _next(console, f"you: add the other sites ({count} so far, at least {definition.LEAST_SITES})")
     else:
-        _next(console, f"you, when all {count} are there: send {path.name} to every site")
+        _next(console, f"you, when all {count} are there: send {path.name}, policy.toml and task.py to every site")
         _next(console, f"every site: secagg study sign {path.name} --key site.key")
 
 
@@ -187,7 +189,6 @@ def sign_command(
     console.print(f"signed as site {signed.site}: {beside}")
     _next(console, f"the lead, once: secagg serve {path.name}")
     _next(console, f"you: secagg check {path.name} --key {key.name}")
-    _next(console, f"you: secagg join {path.name} --key {key.name} --task task:train")
 
 
 @study_app.command("show")

@@ -125,6 +125,17 @@ class Loopback:
                 command, cwd=self.home, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
             )
 
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the parties have used so far, on Linux."""
+        ticks = 0
+        for process in self.processes.values():
+            try:
+                fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def log(self, name: str) -> Path:
         """Where a party's output goes."""
         return self.home / f"{name}.log"

@@ -154,6 +154,7 @@ def test_less_noise_fewer_releases_or_another_clip_is_refused_each_alone() -> No
         {"least_survivors": CLIENTS},
         {"relation": Relation.REPLACE},
         {"beta": 1e-5},
+        {"sampling_rate": 0.5},  # nothing in a round draws patients
     ]
     for change in bad:
         assert accepted(replace(found.privacy, **change), found.quantization, 1.0) is None, change

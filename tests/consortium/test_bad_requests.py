@@ -215,6 +215,44 @@ def test_fuzzed_http(wire: Wire, data: bytes) -> None:
         assert b"Traceback" not in answer
 
 
+@pytest.fixture(scope="module")
+def live_wire(tmp_path_factory) -> Iterator[Wire]:
+    """A coordinator in whose round three sites are to advertise their keys."""
+    lab = Lab.create(tmp_path_factory.mktemp("letters"), sites=3, changes={"train = 3600": "train = 3000"})
+    with lab.coordinator(poll_seconds=0.1) as web:
+        made = Wire(lab)
+        made.web = web
+        for site in lab.sites:
+            body = messages.encode(Hello(approval.sign(lab.study, lab.key(site)), "test"))
+            assert made.ask(made.head("POST", "/v1/hello", body, site=site), body, key=lab.key(site)).status_code == 200
+        until = time.monotonic() + 20
+        while web.engine.live is None and time.monotonic() < until:
+            time.sleep(0.05)
+        yield made
+        made.http.close()
+        assert web.engine.live.status.have == ()
+
+
+LETTERS = st.one_of(
+    st.binary(max_size=300),
+    st.builds(
+        lambda frames, spent: messages.encode(messages.Letter(tuple(frames), None, spent)),
+        st.lists(st.binary(max_size=80), min_size=1, max_size=3),
+        st.one_of(st.none(), st.builds(messages.Spent, st.binary(max_size=40), st.binary(max_size=70))),
+    ),
+)
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(number=st.integers(0, 3), letter=LETTERS)
+def test_fuzzed_letters_of_a_member(live_wire: Wire, number: int, letter: bytes) -> None:
+    """Nothing of them is taken, nothing of them stays in the journal, and the round is as it was."""
+    answer = live_wire.ask(live_wire.head("POST", f"/v1/frames/0/0/{number}", letter), letter)
+    assert 400 <= answer.status_code < 500, answer.text
+    assert "Traceback" not in answer.text
+    assert [entry.kind for entry in live_wire.web.engine.store.journal()] == ["begin"]
+
+
 def test_the_study_goes_on(make_lab) -> None:
     """While strangers knock, members finish."""
     lab = make_lab(sites=3, changes={"rounds = 10": "rounds = 2"})

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from secagg.audit.audit import audit_file
 from secagg.coordinator.engine import Engine, LateFrame
 from secagg.coordinator.live_round import Contradiction, Delivery
 from secagg.coordinator.lock import StateLock
@@ -179,6 +180,11 @@ def test_a_removed_site(play: Play) -> None:
     play.until(4)
     assert "signed again" in play.receipts[2].reason, "the round that was on was bound to the old roster"
     assert (play.receipts[3].round, play.receipts[3].included) == (3, (1, 2, 3, 4))
+    for name, sites in (("transcript", 5), ("transcript-2", 4)):
+        report, found = audit_file(play.lab.state / f"{name}.jsonl", running=True)
+        assert not report.broken, (name, report.broken)
+        assert found.study is not None
+        assert len(found.study.roster) == sites
     with pytest.raises(UsageError, match="not in the roster"):
         play.lab.participant(5, link_to=play.engine).__enter__()
 

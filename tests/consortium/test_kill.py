@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from secagg.audit.audit import audit_file
 from secagg.site.store import SiteStore
 from tests.consortium.test_study_over_tls import check_study
 from tests.support.consortium import Lab
@@ -66,3 +67,7 @@ def test_kill_and_restart(make_lab, rng: np.random.Generator, kills: int, rounds
     told = check_study(lab, 1)
     assert sum(said.outcome == "opened" for said in told) == rounds
     check_nothing_said_twice(lab)
+    for site in lab.sites:
+        own, roster = lab.site_state(site) / "own-receipts.jsonl", lab.home / "lead" / "study.toml"
+        report, _ = audit_file(lab.state / "transcript.jsonl", roster=roster, own=own, running=False)
+        assert not report.broken, report.broken

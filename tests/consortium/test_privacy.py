@@ -16,6 +16,7 @@ from secagg.coordinator.metrics import StudyCollector
 from secagg.coordinator.page import Page
 from secagg.errors import UsageError
 from secagg.privacy import Ledger, PatientUpdates
+from secagg.site.preflight import Preflight
 from secagg.study import definition, weights
 from secagg.study.policy import PrivacyBudget, SitePolicy
 from secagg.study.receipt import Receipt, SignedReceipt
@@ -244,3 +245,13 @@ def test_budgets_and_studies_must_go_together(make_lab) -> None:
         SitePolicy().for_rounds(private)
     with pytest.raises(UsageError, match="adds no noise"):
         budget().for_rounds(plain)
+
+
+def test_the_preflight_says_what_is_spent(make_lab) -> None:
+    lab = private_lab(make_lab, 2)
+    rules = lab.home / "site1" / "policy.toml"
+    rules.write_text(f'{rules.read_text()}\n[privacy]\ncohort = "{COHORT}"\nepsilon = 1.0\n')
+    look = Preflight(lab.home / "site1" / "study.toml", rules, None, rules, "task:train", None, None)
+    findings = {finding.what: finding for finding in look.findings()}
+    assert findings["policy"].good
+    assert f"epsilon 0.000 of 1 of cohort '{COHORT}' is spent" in findings["policy"].says

@@ -34,7 +34,7 @@ def test_the_ceremony_on_one_laptop(tmp_path: Path, capsys, monkeypatch) -> None
     assert main(["study", "new", "st", "--name", "Pilot", "--coordinator", "https://localhost:8443"]) == 0
     said = capsys.readouterr().out
     assert "secagg keygen" in said
-    assert "secagg study add-site st/study.toml" in said
+    assert "you: cd st" in said
     assert re.search(r"│ 3 +│ +3 │ +0 │ +2 │", said), "three sites against an active server: no drop-outs"
     for site in ("a", "b", "c"):
         assert main(["keygen", f"{site}.key", "--name", f"Hospital {site}"]) == 0

@@ -12,7 +12,7 @@ import typer.main
 
 from secagg.bench.whole import REFERENCE, read_run
 from secagg.cli import app
-from tests.examples import readme_tables
+from tests.examples import notebooks, readme_tables
 
 ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), ROOT / "secagg" / "privacy" / "README.md"]
@@ -57,6 +57,14 @@ def test_commands_are_those_of_the_program() -> None:
     text = (ROOT / "README.md").read_text()
     found = readme_tables.section(text, readme_tables.BEGIN_COMMANDS, readme_tables.END_COMMANDS)
     assert found == readme_tables.commands(), "python -m tests.examples.readme_tables"
+
+
+def test_private_figures_are_those_of_the_notebook() -> None:
+    shown = notebooks.printed(notebooks.load(notebooks.FOLDER / "03_privacy.ipynb"))
+    found = re.findall(r"([0-9.]+)%  (?:secagg|trusted|local|no noise)", shown)
+    text = (ROOT / "README.md").read_text()
+    assert len(found) == 4
+    assert all(f"{figure} %" in text for figure in found), "take the figures of notebook 03"
 
 
 def test_measured_figures_are_those_of_the_reference() -> None:

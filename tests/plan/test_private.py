@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 import quant
@@ -9,6 +10,7 @@ from secagg.cli import main
 from secagg.errors import UsageError
 from secagg.plan.private import PrivateGoal, decide_private
 from secagg.privacy import Law, PrivacyTerms, Unit, claim
+from secagg.study.definition import Privacy
 
 BASE = ("--epsilon", 1, "--clients", 10, "--patients", 1500, "--dim", 100, "--clip", 1)
 
@@ -61,15 +63,17 @@ def test_json_and_table(capsys):
     assert found["feasible"] is True
     assert found["chosen"]["wire_bits"] <= 20
     assert found["privacy"] == {
-        "epsilon": 1.0, "delta": 1e-5, "unit": "patient", "clip": 1.0, "colluders": 1, "law": "skellam",
+        "epsilon": 1.0, "delta": 1e-5, "unit": "patient", "clip": 1.0, "law": "skellam", "patients": 300,
+        "width": found["chosen"]["wire_bits"],
     }  # fmt: skip
+    assert found["protocol"] == {"colluders": 1, "threshold": 6}
     assert found["relation"] == "add or remove"
     assert found["chosen"]["error_of_mean"] > found["error_of_mean_analytic_gaussian"] > 0
     quant.from_config(found["quantization"], 100)
     code, out, _ = run(capsys, *BASE, "--wire-bits", 20)
     assert code == 0
     assert "[privacy]" in out
-    assert "[quantization]" in out
+    assert "threshold = 6" in out
     assert "for one patient (neighbours: add or remove)" in out
 
 
@@ -114,3 +118,8 @@ def test_goals_that_are_none():
         PrivateGoal(epsilon=float("inf"), delta=1e-5, rounds=1, clients=10, dim=1, clip=1.0, patients=10)
     with pytest.raises(UsageError, match="cannot hide each other"):
         PrivateGoal(epsilon=1, delta=1e-5, rounds=1, clients=3, dim=1, clip=1.0, patients=10, colluders=2)
+
+
+def test_a_study_takes_the_planned_table(decision):
+    table = msgspec.convert(decision.privacy_table, Privacy)
+    assert (table.width, table.patients, table.law) == (decision.chosen.fitted.width, 300, "skellam")

@@ -14,6 +14,7 @@ from protocols import LocalProtocolError, RemoteProtocolError
 from protocols.pairwise.messages import CODEC, MaskedInput, limits_at_server
 from secagg.attempts import run_attempts
 from secagg.config import UPDATE, WITHHELD, RoundConfig
+from secagg.contribution import Contribution
 from secagg.errors import UsageError
 from secagg.privacy import (
     BudgetExhausted,
@@ -211,6 +212,15 @@ def test_nothing_is_charged_for_an_input_that_cannot_be_sent() -> None:
         list(round_.sessions[1].submit(PatientUpdates(DATA["one"]), bytes(32)))
     assert ledger.epsilon("rehearsal") == 0
     assert len(list(round_.sessions[1].submit(PatientUpdates(DATA["one"]), MODEL))) == 1
+
+
+def test_integers_without_noise_are_not_sent() -> None:
+    config = private_config(fitted(DIM), DIM)
+    round_ = Exchange(config)
+    half = np.full(config.codec.facts.encoded_dim, config.codec.facts.levels // 2, np.int64)
+    bare = Contribution(half, 0, {UPDATE: config.lanes.fold(half)})
+    with pytest.raises(UsageError, match="noise included"):
+        round_.sessions[1].submit(bare, MODEL)
 
 
 def test_an_attempt_that_ends_before_inputs_is_free() -> None:

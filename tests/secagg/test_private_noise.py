@@ -96,7 +96,7 @@ def test_a_missing_noise_share_is_caught_by_a_variance_test_on_known_inputs() ->
                 bare = np.full(MANY, half, np.int64)
                 for number, seed in enumerate(seeds, start=1):
                     bare += sharing.draw_component(number, MANY, AesCtrStream(seed.reveal()))
-                contribution = Contribution(bare, 0, {"update": config.lanes.fold(bare)})
+                contribution = Contribution(bare, 0, {"update": config.lanes.fold(bare)}, noised=True)
             for frame in session.submit(contribution, bytes(range(32))):
                 round_._send(client, frame)
         noise = round_.open().integers - CLIENTS * half

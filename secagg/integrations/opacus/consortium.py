@@ -175,7 +175,8 @@ class Consortium:
                 )
         for name in self.numbers:
             if name not in self._privacy:
-                self._privacy[name] = SitePrivacy.rehearsal(terms)
+                # What trains here draws its patients by PatientSampler, with coins of its own.
+                self._privacy[name] = SitePrivacy.rehearsal(terms, sampled=True)
         names = {number: name for name, number in self.numbers.items()}
 
         def contribute(client: int, session: ClientSession) -> Contribution:

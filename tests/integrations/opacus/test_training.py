@@ -140,7 +140,7 @@ def test_models_stay_equal_and_epsilon_is_what_was_promised():
 def budget(epsilon: float) -> SitePrivacy:
     ledger = Ledger(":memory:")
     ledger.open_cohort("rows", Budget(epsilon=epsilon, delta=1e-5, unit=Unit.PATIENT, relation=Relation.ADD_REMOVE))
-    return SitePrivacy(ledger, LocalPrivacyPolicy(max_survivors=3, clip=1.0), "rows")
+    return SitePrivacy(ledger, LocalPrivacyPolicy(max_survivors=3, clip=1.0, sampling_rate=0.5), "rows")
 
 
 def test_the_ledger_stops_training_past_the_promise():

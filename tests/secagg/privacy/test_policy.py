@@ -136,8 +136,16 @@ def test_colluders_beyond_the_policy(ledger):
 
 def test_secret_sampling_lowers_the_cost(ledger):
     sampled = replace(TERMS, sampling_rate=0.1, sampling_secret=True)
-    plain, amplified = POLICY.review(TERMS, ledger, COHORT), POLICY.review(sampled, ledger, COHORT)
+    drawing = replace(POLICY, sampling_rate=0.1)
+    plain, amplified = POLICY.review(TERMS, ledger, COHORT), drawing.review(sampled, ledger, COHORT)
     assert amplified.claim.epsilon < plain.claim.epsilon / 2
+
+
+def test_sampling_that_a_site_does_not_do_is_refused(ledger):
+    """Otherwise a coordinator could say that one patient in a hundred takes part, and all of them would."""
+    sampled = replace(TERMS, sampling_rate=0.1, sampling_secret=True)
+    assert refusal(sampled, ledger) == {"P10"}
+    assert refusal(sampled, ledger, replace(POLICY, sampling_rate=0.2)) == {"P10"}
 
 
 def test_discrete_gaussian_terms(ledger):
@@ -157,7 +165,15 @@ def test_a_cohort_needs_a_budget(ledger):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"min_colluders": 0}, {"max_survivors": 1}, {"min_sigma": 0.5}, {"max_delta": 0.0}, {"max_failure": 1.0}]
+    "wrong",
+    [
+        {"min_colluders": 0},
+        {"max_survivors": 1},
+        {"min_sigma": 0.5},
+        {"max_delta": 0.0},
+        {"max_failure": 1.0},
+        {"sampling_rate": 0.0},
+    ],
 )
 def test_policies_that_protect_nothing(wrong):
     with pytest.raises(PrivacyInputError):
