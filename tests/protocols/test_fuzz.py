@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -136,7 +136,10 @@ def same_meaning(meeting: Meeting, data: bytes) -> bool:
     return all(getattr(message, name) == getattr(original, name) for name in bound)
 
 
-DENSE, SPARSE = meetings(ACTIVE), meetings(SPARSE_ACTIVE)
+NOISY = replace(ACTIVE, params={**ACTIVE.params, "noise_components": 2}, policy={"colluders": 0}, n=5, threshold=3)
+"""Active, with all that a round can have: two components of noise, so that paths are not empty."""
+
+DENSE, SPARSE = meetings(NOISY), meetings(SPARSE_ACTIVE)
 MEETINGS = {**SPARSE, **DENSE}
 
 
