@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secagg.errors import UsageError
+from secagg.privacy.patients import is_missing
 
 Category = str | int | float | bool
 
@@ -80,7 +81,8 @@ class Records:
     """Rows of one site, grouped by patient.
 
     Args:
-        columns: one-dimensional columns of equal length by name.
+        columns: one-dimensional columns of equal length by name: lists, or arrays of a type that does not depend on who
+            is in them.
         patient: name of the column that says whose row it is; None if every row is a patient of its own. Rows without
             a patient (None, NaN) are left out, since nothing bounds whose they are.
 
@@ -109,8 +111,7 @@ class Records:
     def codes(self, column: str, categories: Sequence[Category]) -> NDArray[np.int64]:
         """Return the place of each row's value among ``categories``, int64 of shape (rows,); -1 for any other."""
         places: dict[Hashable, int] = {category: place for place, category in enumerate(categories)}
-        values = self._take(column).tolist()
-        found = (places.get(value, -1) if isinstance(value, Hashable) else -1 for value in values)
+        found = (places.get(value, -1) if _is_hashable(value) else -1 for value in self._take(column).tolist())
         return np.fromiter(found, np.int64, self.rows)
 
     def where(self, conditions: Sequence[Condition]) -> NDArray[np.bool_]:
@@ -148,6 +149,13 @@ def finite(value: object, what: str) -> float:
 
 
 def _column(values: Any, name: str) -> NDArray[Any]:
+    """Make an array of a column; a list keeps its values one by one.
+
+    NumPy would choose one type for all of them: a text among numbers makes all of them texts, and NaN rounds long
+    numbers, so that one patient's value would change everybody's.
+    """
+    if isinstance(values, list | tuple) and not (values and all(isinstance(value, list | tuple) for value in values)):
+        return np.fromiter(values, object, len(values))
     try:
         column = np.asarray(values)
     except ValueError:
@@ -164,6 +172,14 @@ def _number(value: object) -> float:
         return math.nan
 
 
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
 def _grouped(names: NDArray[Any] | None, rows: int) -> tuple[NDArray[np.int64], int]:
     """Number the patients in the order of their first rows; -1 for rows of nobody."""
     if names is None:
@@ -171,6 +187,6 @@ def _grouped(names: NDArray[Any] | None, rows: int) -> tuple[NDArray[np.int64], 
     numbers: dict[Hashable, int] = {}
     patient = np.full(rows, -1, np.int64)
     for row, name in enumerate(names.tolist()):
-        if isinstance(name, Hashable) and name is not None and name == name and name != "":  # noqa: PLR0124
+        if _is_hashable(name) and not is_missing(name):
             patient[row] = numbers.setdefault(name, len(numbers))
     return patient, len(numbers)

@@ -6,7 +6,10 @@ add the integers exactly, rotate them exactly, round once to the released grid, 
 
 **Why one patient moves the released integers by no more than `Sensitivity` says.** Let neighbours differ by one
 patient's integer vector D in site s, ||D||^2 <= B^2 (checked on integers, so it holds whatever floats did; NaN and
-infinity became zero, too). Nothing else of a site depends on the patient. Then
+infinity became zero, too). Nothing else of a site depends on the patient, as long as the rows that are handed in do
+not: *the row of a record must be a function of that record and of public numbers, to the last bit*. Floats that were
+worked out for many patients at once may not be (the last digit of a matrix product depends on how many rows it has, and
+so does a gradient that was divided by the size of a batch); what others then move by is no part of the bound. Then
 
 1. *Sum.* X and X' = X + D in exact integers (`MAX_PATIENTS` keeps them inside of 64 bits).
 2. *Rotation.* Signs and a Walsh-Hadamard matrix with entries +-1, unnormalised, in integers: Y' = Y + HSD, and
@@ -65,7 +68,8 @@ class PatientUpdates:
         rows: floats of shape (rows, dim), one row per record, flat and in the order of the round's layout. No rows,
             shape (0, dim), are welcome.
         patients: who each row belongs to, as many ids as rows; None if every row is a patient of its own. Rows whose
-            ids are missing (None, NaN) may be anybody's, so all of them count as one patient.
+            ids are missing (see `is_missing`) may be anybody's, and are left out: nothing would bound what a patient
+            adds by them, and clipped together they would move by twice the clip with one of theirs.
 
     Raises:
         PrivacyInputError: not a matrix of real numbers, another number of ids than rows, or ids without a hash.
@@ -270,11 +274,18 @@ def rotated_rows(codec: quant.UpdateCodec) -> int:
 
 
 def _places(patients: Sequence[Hashable] | NDArray[np.generic]) -> NDArray[np.int64]:
-    """Number the patients in the order in which they first appear; missing ids (None, NaN) are one patient together."""
+    """Number the patients in the order in which they first appear; -1 for rows of nobody."""
     known: dict[Hashable, int] = {}
     ids: Iterable[Hashable] = patients.tolist() if isinstance(patients, np.ndarray) else patients
     try:
-        named = (None if isinstance(who, float | np.floating) and np.isnan(who) else who for who in ids)
-        return np.array([known.setdefault(who, len(known)) for who in named], np.int64)
+        return np.array([-1 if is_missing(who) else known.setdefault(who, len(known)) for who in ids], np.int64)
     except TypeError as error:
         raise PrivacyInputError(f"patient ids are hashable, such as numbers or strings: {error}") from error
+
+
+def is_missing(patient: Hashable) -> bool:
+    """Tell whether an id names nobody: None, an empty text, NaN and whatever else does not equal itself."""
+    try:
+        return patient is None or patient == "" or not patient == patient  # noqa: PLR0124, SIM201
+    except TypeError:  # pandas.NA does not say whether it equals anything
+        return True

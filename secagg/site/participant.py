@@ -293,6 +293,8 @@ class Participant:
     def _progress(self, fraction: float) -> None:
         now = time.monotonic()
         self._observe("progress", {"fraction": fraction})
+        if self._member.privacy is not None:
+            return  # a number of the task's that no noise is on: in a private study it stays at the site
         if now - self._told > PROGRESS_SECONDS:
             self._told = now
             self._link.progress(min(1.0, max(0.0, float(fraction))))

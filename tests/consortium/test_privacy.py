@@ -255,3 +255,20 @@ def test_the_preflight_says_what_is_spent(make_lab) -> None:
     findings = {finding.what: finding for finding in look.findings()}
     assert findings["policy"].good
     assert f"epsilon 0.000 of 1 of cohort '{COHORT}' is spent" in findings["policy"].says
+
+
+def test_how_far_a_private_task_is_stays_at_the_site(private_play: Play) -> None:
+    """A fraction is a number of the task's with no noise on it: how many patients there are, for instance."""
+
+    def train(model: Weights, context) -> PatientUpdates:
+        context.progress(1 / PATIENTS)
+        return patients(model, context)
+
+    play = private_play
+    play.join(1, 2, 3, 4, train=train, policy=budget())
+    told_by: list[float] = []
+    for site in (1, 2, 3, 4):
+        play.link(site).progress = told_by.append  # type: ignore[method-assign]
+    play.until(1)
+    assert play.receipts[0].included == (1, 2, 3, 4)
+    assert told_by == []

@@ -39,6 +39,16 @@ def test_gradients_of_single_patients_are_those_of_autograd(rng, patients):
         np.testing.assert_allclose(row, leaf.grad.numpy().ravel(), atol=1e-12)
 
 
+def test_a_patients_gradient_is_the_same_whoever_else_is_there(rng):
+    """To the last bit: a matrix product's last digits depend on how many rows it has."""
+    held = Patients(rng.normal(size=(57, 31)), rng.integers(2, size=57))
+    weights = rng.normal(size=(31, 2))
+    together = gradients(weights, held)
+    for left_out in (0, 1, 56):
+        others = np.arange(57) != left_out
+        np.testing.assert_array_equal(gradients(weights, Patients(held.x[others], held.y[others])), together[others])
+
+
 def test_the_sum_is_that_of_gradients_clipped_one_by_one(rng, patients):
     weights = 3 * rng.normal(size=(5, 3))
     rows = gradients(weights, patients)

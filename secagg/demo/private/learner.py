@@ -34,7 +34,10 @@ class Patients:
 
 def residuals(weights: Matrix, patients: Patients) -> Matrix:
     """Return p - onehot(y), float64 of shape (patients, classes)."""
-    logits = patients.x @ weights
+    # Not a matrix product: its last digits depend on how many rows there are, so on others than the patient.
+    logits = np.zeros((len(patients), weights.shape[1]))
+    for column, row in zip(patients.x.T, weights, strict=True):
+        logits += column[:, None] * row
     logits -= logits.max(axis=1, keepdims=True)
     found = np.exp(logits)
     found /= found.sum(axis=1, keepdims=True)

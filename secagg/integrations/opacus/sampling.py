@@ -18,13 +18,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from protocols.primitives.prg import AesCtrStream
 from secagg.errors import UsageError
+from secagg.privacy.patients import is_missing
 
 
 class PatientSampler(Sampler[list[int]]):
     """Yields lists of rows: per step, all rows of the patients who take part.
 
     Args:
-        patients: one name for each row of the dataset; None if every row is a patient of its own.
+        patients: one name for each row of the dataset; None if every row is a patient of its own. Rows without a name
+            (see ``secagg.privacy.patients.is_missing``) are never drawn: nothing would bound whose they are.
         rows: number of rows of the dataset.
         sample_rate: probability with which a patient takes part in a step.
         steps: number of steps of an epoch.
@@ -51,11 +53,13 @@ class PatientSampler(Sampler[list[int]]):
         if patients is not None and len(patients) != rows:
             raise UsageError(f"a dataset of {rows} rows needs as many patients, not {len(patients)}")
         names: dict[Hashable, int] = {}
-        owner = [names.setdefault(name, len(names)) for name in (range(rows) if patients is None else patients)]
+        given = range(rows) if patients is None else patients
+        owner = [-1 if is_missing(name) else names.setdefault(name, len(names)) for name in given]
         self.patient = np.array(owner, dtype=np.int64)
         self.patients = len(names)
-        self._rows_of = np.argsort(self.patient, kind="stable")
-        self._ends = np.cumsum(np.bincount(self.patient, minlength=self.patients))
+        nobodys = int((self.patient < 0).sum())
+        self._rows_of = np.argsort(self.patient, kind="stable")[nobodys:]
+        self._ends = np.cumsum(np.bincount(self.patient[self.patient >= 0], minlength=self.patients))
         self._threshold = min(int(Fraction(sample_rate) * 2**64), 2**64 - 1)
         self._everybody = sample_rate == 1
         self._steps, self._poisson, self._stream = steps, poisson_sampling, AesCtrStream(key)

@@ -78,3 +78,12 @@ def test_refusals():
         sampler(sample_rate=0.0)
     with pytest.raises(UsageError, match="as many patients"):
         sampler(patients=["a", "b"])
+
+
+@pytest.mark.parametrize("poisson_sampling", [True, False])
+def test_rows_of_nobody_are_never_drawn(poisson_sampling):
+    """A patient may have several of them, each with a clip of its own."""
+    patients = [None, "a", math.nan, "b", "a", ""]
+    drawn = sampler(rows=6, patients=patients, sample_rate=0.5, steps=40, poisson_sampling=poisson_sampling)
+    assert drawn.patients == 2
+    assert {row for rows in drawn for row in rows} == {1, 3, 4}

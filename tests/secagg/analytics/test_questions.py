@@ -173,3 +173,15 @@ def test_the_square_root_of_summing():
         square = np.array([[column[i - j] if i >= j else 0.0 for j in range(dim)] for i in range(dim)])
         np.testing.assert_allclose(square @ square, np.tri(dim), atol=1e-12)
     assert float(root(64) @ root(64)) == pytest.approx(2.39, abs=0.01)
+
+
+@pytest.mark.parametrize("other", ["unknown", None, math.nan, 2.5, [1], (1, [2])])
+def test_one_patients_value_changes_nobody_elses(other):
+    """A list that became an array of one type would make texts of all numbers, or round all long ones."""
+    query = Query(Count(where=(Condition(column="grade", equals=1),)), patient="id")
+    ids, grades = [2**60 + number for number in range(20)], [1] * 20
+    alone = query.vectors({"id": ids, "grade": grades}).sum(axis=0)
+    assert alone.tolist() == [20.0]
+    assert query.vectors({"id": [*ids, 7], "grade": [*grades, other]}).sum(axis=0).tolist() == [20.0]
+    named = 21.0 if other in ("unknown", 2.5) else 20.0
+    assert query.vectors({"id": [*ids, other], "grade": [*grades, 1]}).sum(axis=0).tolist() == [named]

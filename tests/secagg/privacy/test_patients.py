@@ -203,10 +203,25 @@ def test_rows_of_one_patient_are_added_before_the_clip() -> None:
     assert flat.dim == 3
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), np.nan])
-def test_rows_without_an_id_are_one_patient_together(missing: object) -> None:
-    assert PatientUpdates(np.ones((5, 2)), ["a", missing, missing, "a", missing]).count == 2
-    assert PatientUpdates(np.ones((3, 2)), np.full(3, np.nan)).count == 1
+class NotAvailable:
+    """Like pandas.NA, says not whether it equals anything."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("boolean value of NA is ambiguous")
+
+
+@pytest.mark.parametrize("missing", [None, "", float("nan"), np.nan, NotAvailable()])
+def test_rows_without_an_id_are_left_out(missing: object) -> None:
+    """Clipped together they would move by up to twice the clip with the rows of one patient."""
+    assert PatientUpdates(np.ones((5, 2)), ["a", missing, missing, "a", missing]).count == 1
+    assert PatientUpdates(np.ones((3, 2)), np.full(3, np.nan)).count == 0
+    grid = real(dim=2)
+    rows = np.array([[-20.0, 0.0], [0.1, 0.2], [10.0, 0.0]])
+    assert np.array_equal(
+        grid.total(PatientUpdates(rows, [missing, "a", missing])), grid.total(PatientUpdates(rows[1:2], ["a"]))
+    )
     with pytest.raises(PrivacyInputError, match="hashable"):
         PatientUpdates(np.ones((1, 2)), [["a"]])  # type: ignore[list-item]
 
