@@ -12,8 +12,8 @@ kept and scaled to a Euclidean norm of 4. What is left is the coarse shape, with
 fewer coordinates pays less noise.
 
 How features are made, and how fast is learned (``setting.py``), was settled on digits that a program drew and on a
-made-up table, with one exception: the rate for breast cancer was chosen between three values after a look at runs on the
-data set itself. That choice is not charged; in a real study it would have to be.
+made-up table, with one exception: the rate for breast cancer was chosen between three values after a look at runs on
+the data set itself. That choice is not charged; in a real study it would have to be.
 """
 
 from __future__ import annotations

@@ -105,7 +105,9 @@ class DistributedPrivacyEngine:
             patient_reduction: ``"mean"`` or ``"sum"`` over the gradients of a patient's rows, before the clip.
             poisson_sampling: draw each patient by a secret coin of their own; this makes epsilon smaller. Without it
                 every patient takes part once an epoch, and sampling is not counted on.
-            loss_reduction: of the criterion.
+            loss_reduction: of the criterion. The claim takes it that one patient's gradient does not depend on who else
+                is in the batch. With ``"mean"`` it does in its last bits, since Opacus divides by the size of the batch
+                and multiplies again in float32; with ``"sum"`` (and such a criterion) it does not.
 
         Raises:
             UsageError: no such noise, or arguments that do not fit together.
