@@ -17,6 +17,7 @@ import quant
 from protocols.suites import CLASSICAL
 from secagg.attack import catalogue, grid_leaks, inversion, leakage
 from secagg.attack import client_attacks as by_client
+from secagg.attack import noise_attacks as by_noise
 from secagg.attack import server_attacks as by_server
 from secagg.attack import sparse_attacks as by_graph
 from secagg.attack import survivor_attacks as by_survivors
@@ -134,6 +135,21 @@ LIST: list[tuple[str, str, Win]] = [
         without_its_rules(
             by_client.publish_another_share, by_client.falsify_the_sum_with_a_share, by_client.mask_with_another_seed
         ),
+    ),
+    (
+        "removable noise", "malicious clients: removable noise",
+        without_its_rules(
+            by_noise.commit_to_no_noise, by_noise.publish_another_root, by_noise.answer_without_noise,
+            by_noise.reveal_a_false_link, by_noise.remove_other_noise, by_noise.commit_to_other_noise,
+        ),
+    ),
+    (
+        "removable noise", "crash, restore, more noise comes off than may",
+        without_its_rules(by_noise.open_more_noise_after_a_restore),
+    ),
+    (
+        "removable noise", "more noise comes off where fewer are said to be missing",
+        without_its_rules(by_noise.let_regions_disagree),
     ),
     ("poisoning", "poisoning by an update in range", under(leakage.in_range_poison, quantization={"bits": 12})),
     ("tampered sum", "the server reports another sum", under(leakage.tampered_sum)),
