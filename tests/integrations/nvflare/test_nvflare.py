@@ -48,6 +48,10 @@ def test_the_sites_own_filter_lets_nothing_out_but_parts_of_sums_that_it_accepts
     assert told["components"] == ["Silent", "NPTrainer"]  # and none of those that send past filters
 
 
+def test_a_site_of_a_collab_job_answers_one_call_at_a_time() -> None:
+    assert report("two_calls") == {"waits": [True], "included": [1, 2, 3, 4]}
+
+
 @pytest.mark.parametrize("adversary", ["curious", "active"])
 def test_a_collab_job_of_a_million_coordinates_is_exact(adversary: str) -> None:
     told = trial("engine=collab", f"adversary={adversary}", "nodes=5", "dropped=1", "dim=1000000", "rounds=3")
