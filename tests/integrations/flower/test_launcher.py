@@ -53,9 +53,9 @@ def message(kind: str = "train") -> Message:
     return made
 
 
-def fab(tmp_path: Path) -> list[Any]:
+def fab(tmp_path: Path, app: str = APP) -> list[Any]:
     (tmp_path / "pyproject.toml").write_text(PROJECT)
-    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "app.py").write_text(app)
     content = build_fab_from_disk(tmp_path)
     return ["trial/trial", "0.0.1", hashlib.sha256(content).hexdigest(), content]
 
@@ -73,6 +73,14 @@ def test_an_app_sees_neither_open_rounds_nor_what_the_launcher_holds(
     assert "WRAPPED" in loot["variables"]
     assert not {"SITE_PASSWORD", "OUT"} & set(loot["variables"])
     assert not any("secret" in word or "token" in word for word in loot["words"])
+    np.testing.assert_array_equal(reply.content["arrays"]["w"].numpy(), np.ones(3, np.float32))
+
+
+def test_an_app_that_has_the_mod_answers_as_one_without(tmp_path: Path) -> None:
+    """It gets no parcels, for the site has taken them: its mod must not refuse what the site masks."""
+    declared = "from secagg.integrations.flower import secagg_mod\n" + APP.replace("App()", "App(mods=[secagg_mod])", 1)
+    runs = Launcher("127.0.0.1:1", b"runtime secret", SitePolicy(LocalPolicy()))
+    reply = runs._run_app(fab(tmp_path, declared), message(), context())
     np.testing.assert_array_equal(reply.content["arrays"]["w"].numpy(), np.ones(3, np.float32))
 
 
