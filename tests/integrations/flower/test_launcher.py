@@ -79,7 +79,7 @@ def test_an_app_sees_neither_open_rounds_nor_what_the_launcher_holds(
 def test_an_app_that_has_the_mod_answers_as_one_without(tmp_path: Path) -> None:
     """It gets no parcels, for the site has taken them: its mod must not refuse what the site masks."""
     declared = "from secagg.integrations.flower import secagg_mod\n" + APP.replace("App()", "App(mods=[secagg_mod])", 1)
-    runs = Launcher("127.0.0.1:1", b"runtime secret", SitePolicy(LocalPolicy()))
+    runs = Launcher("127.0.0.1:1", b"runtime secret", SitePolicy(LocalPolicy(), tmp_path))
     reply = runs._run_app(fab(tmp_path, declared), message(), context())
     np.testing.assert_array_equal(reply.content["arrays"]["w"].numpy(), np.ones(3, np.float32))
 
