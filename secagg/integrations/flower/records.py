@@ -124,7 +124,8 @@ def _plain(value: Any) -> Any:
     """Return a value of a record as it is after its journey, also if it was one of numpy's."""
     if isinstance(value, list):
         return [_plain(part) for part in value]
-    return next((kind(value) for kind in (float, str, bytes) if isinstance(value, kind)), value)
+    kinds: tuple[Any, ...] = (float, str, bytes)
+    return next((kind(value) for kind in kinds if isinstance(value, kind)), value)
 
 
 def config_text(config: UserConfig) -> str:
