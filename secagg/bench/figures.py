@@ -11,6 +11,8 @@ from matplotlib.ticker import NullFormatter
 
 from secagg import theme
 from secagg.bench.measure import Row
+from secagg.demo.private.result import ARMS
+from secagg.demo.private.study_figure import accuracies
 from secagg.plots import drawing, svg
 
 Draw = Callable[[Sequence[Row]], str]
@@ -182,6 +184,23 @@ def mechanism(rows: Sequence[Row]) -> str:
         axes.set(xlabel="epsilon", ylabel="squared error over a\ntrusted server's")
         axes.legend()
         return svg(figure, "noise against a trusted server")
+
+
+def epsilon(rows: Sequence[Row]) -> str:
+    """Draw the accuracy of a private model against epsilon."""
+    first = rows[0]
+    with drawing():
+        figure = Figure(figsize=(WIDTH, 3.6))
+        axes = figure.subplots()
+        accuracies(axes, [row["epsilon"] for row in rows], {arm: [row[arm] for row in rows] for arm in ARMS})
+        axes.set(xlabel="epsilon that every patient is promised", ylabel="accuracy on the test set")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=10)
+        drawn = svg(figure, "accuracy against epsilon")
+    seeds = f"the mean of seeds 0 to {first['seeds'] - 1}" if first["seeds"] > 1 else "seed 0 alone"
+    return (
+        f"{drawn}<p>{first['dataset']}, {first['sites']} sites, {first['rounds']} rounds, {first['dropped']} sites "
+        f"lost in every one; {seeds}.</p>"
+    )
 
 
 def noise(rows: Sequence[Row]) -> str:
