@@ -11,7 +11,7 @@ import quant
 from protocols import RemoteProtocolError
 from protocols.pairwise import LocalPolicy
 from secagg import RoundConfig, UsageError
-from secagg.integrations.letters import read_letters, write_letters
+from secagg.integrations.letters import read_answer, read_letters, write_letters
 from secagg.integrations.member import KEPT_ROUNDS, MemberRounds, StoredLedger
 from secagg.integrations.parcel import Parcel
 from secagg.integrations.proposal import propose, read_proposal
@@ -59,6 +59,8 @@ def test_letters_are_parcels_or_refused() -> None:
     for wrong in (None, [["a", "3", [b""], ""]], [["a", 3, ["x"], ""]], [["a", 3]]):
         with pytest.raises(UsageError, match="parcels"):
             read_letters(wrong)
+        assert read_answer(3, wrong) == []
+    assert read_answer(3, RuntimeError("what FLARE gives of a site that raised")) == []
 
 
 def test_a_round_that_is_refused_keeps_nobody_out_of_the_others() -> None:
