@@ -14,7 +14,7 @@ EPSILONS = (0.5, 1.0, 3.0, 8.0)
 QUICK_EPSILONS = (1.0, 8.0)
 DROPPED = 2
 SEEDS = 2
-QUICK_ROUNDS = 5
+QUICK_ROUNDS = 8
 
 
 def bench(effort: Effort) -> list[Row]:
@@ -28,10 +28,10 @@ def bench(effort: Effort) -> list[Row]:
     """
     require("secagg bench epsilon", "bench", "sklearn")
     from secagg.demo.private.result import ARMS
-    from secagg.demo.private.setting import PrivateConfig
+    from secagg.demo.private.setting import ROUNDS, PrivateConfig
     from secagg.demo.private.study import run_study
 
-    config = PrivateConfig(dataset=DATASET, **({"rounds": QUICK_ROUNDS} if effort.quick else {}))
+    config = PrivateConfig(dataset=DATASET, rounds=QUICK_ROUNDS if effort.quick else ROUNDS)
     seeds = range(effort.repeats(SEEDS))
     effort.tick("loading")
     study = run_study(
