@@ -18,7 +18,7 @@ from secagg.study import approval, receipt, weights
 from secagg.study.approval import Approval
 from secagg.study.policy import SitePolicy
 from secagg.transcript.receipts import Receipt, is_signed
-from secagg.transport.messages import Cursor, Finished, Frame, Hello, Offer, Over
+from secagg.transport.messages import Cursor, Finished, Frame, Hello, Instruction, Offer, Over
 
 T = TypeVar("T")
 Observe = Callable[[str, dict[str, Any]], None]
@@ -33,6 +33,10 @@ BROKEN_IN_A_ROW = 3
 
 _TEMPORARY = frozenset({408, 425, 429, 507})
 """Refusals after which the same request may succeed."""
+
+
+GONE = 410
+"""The attempt is not in progress any more."""
 
 
 class Leave(Exception):
@@ -96,10 +100,9 @@ class Participant:
         self._observe("welcome", {"members": welcome.members})
 
     def step(self) -> Finished | None:
-        """Send what is to be sent, ask once what to do, and do it; return the end of the study."""
+        """Send what is to be sent, hear what to do, and do it; return the end of the study."""
         try:
-            self._flush()
-            instruction = self._reach(lambda: self._link.next(self._cursor))
+            instruction = self._flush() or self._reach(lambda: self._link.next(self._cursor))
             if isinstance(instruction, Finished):
                 self._fetch_results(instruction)
                 return instruction
@@ -109,7 +112,6 @@ class Participant:
                 self._take(instruction)
             elif isinstance(instruction, Over):
                 self._end(instruction)
-            self._flush()
         except Leave as reason:
             self._leave(str(reason))
         return None
@@ -275,20 +277,25 @@ class Participant:
 
     # -- the network -----------------------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
-        """Send what is in the outbox, byte for byte, until the coordinator has it."""
+    def _flush(self) -> Instruction | None:
+        """Send what is in the outbox, byte for byte, until the coordinator has it; return what it answers to it."""
         if self._round is None:
-            return
-        cursor = self._round.cursor
+            return None
+        cursor, told = self._round.cursor, None
         for letter in self._store.unsent():
             try:
-                self._reach(lambda: self._link.send(cursor, letter.number, letter.data))  # noqa: B023  # called at once
+                told = self._reach(lambda: self._link.send(cursor, letter.number, letter.data, then=letter.last))  # noqa: B023  # called at once
             except UsageError as error:
                 refusal = error.__cause__
-                if isinstance(refusal, Refusal) and refusal.status in (409, 410, 422):
+                if not isinstance(refusal, Refusal):
+                    raise
+                if refusal.status == GONE:
+                    return None  # the attempt is over, perhaps with this very letter: `next` tells how
+                if refusal.status in (409, 422):
                     raise Leave(refusal.reason) from None
                 raise
             self._store.acknowledged(letter.number)
+        return told
 
     def _progress(self, fraction: float) -> None:
         now = time.monotonic()
