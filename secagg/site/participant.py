@@ -77,6 +77,7 @@ class Participant:
         if self._round is None:
             self._store.leave_out_round()
         self._last = Cursor()
+        self._verified: set[Approval] = set()
         self._broken = 0
         self._told = 0.0
 
@@ -165,14 +166,19 @@ class Participant:
         Raises:
             UsageError: the coordinator invites somebody who has not approved the study.
         """
-        study = self._member.study
         given = {entry.site: entry for entry in offer.approvals}
         for site in offer.clients:
-            if site not in given or not approval.is_valid(study, given[site]):
+            if site not in given or not self._has_signed(given[site]):
                 raise UsageError(f"the coordinator invites site {site}, which has not signed this study: ask the lead")
         self._check_logged(offer)
         if self._policy.max_rounds is not None and offer.round >= self._policy.max_rounds:
             raise UsageError(f"policy.toml allows {self._policy.max_rounds} rounds, and they are over")
+
+    def _has_signed(self, given: Approval) -> bool:
+        """Tell whether a member's approval of this study is valid; one that was is not verified in every round."""
+        if given not in self._verified and approval.is_valid(self._member.study, given):
+            self._verified.add(given)
+        return given in self._verified
 
     def _check_logged(self, offer: Offer) -> None:
         """Refuse a coordinator whose log lacks a round that it told this site was summed with it.
