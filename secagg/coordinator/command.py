@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -13,13 +12,13 @@ import typer
 from protocols import SystemEntropy
 from secagg import theme
 from secagg.errors import UsageError
+from secagg.extras import require
 from secagg.study import definition, identity
 from secagg.study.command import PassphraseFile, passphrase_for
 from secagg.study.definition import Study
 from secagg.transport.files import folder_of
 
 FOREVER = 30 * 86400.0
-NEEDED = ("starlette", "uvicorn", "safetensors", "jinja2", "prometheus_client")
 
 
 def serve_command(
@@ -39,8 +38,7 @@ def serve_command(
 
     Example: secagg serve study.toml
     """
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise UsageError(f"secagg serve needs {', '.join(missing)}: pip install 'secagg[server]'")
+    require("secagg serve", "server", "starlette", "uvicorn", "safetensors", "jinja2", "prometheus_client")
     study = definition.load(path)
     definition.check_ready(study)
     beside = path.parent

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from protocols import LocalProtocolError, ParameterError, ProtocolError
 from protocols.pairwise import Phase, Roster
 from protocols.pairwise.steps import Outbound
-from secagg.aggregate import NO_MODEL
+from secagg.aggregation import NO_MODEL
 from secagg.config import RoundConfig
 from secagg.errors import RoundRefused, UsageError
 from secagg.integrations.parcel import Mail, Parcel, merge

@@ -19,6 +19,7 @@ Flower has no public interface for this: the modules used below are those of its
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import os
 import shlex
@@ -73,15 +74,33 @@ class SitePolicy:
 
     Attributes:
         local: what the protocol machine insists on.
+        folder: where this site remembers what it said, whatever the SuperNode forgets.
         identity: this site's key on the roster, if there is one.
+        apps: SHA-256 (hex) of the app bundles that this site runs, or ``None`` for any. A server that sends other sites
+            an app that trains nothing sees this site's update in the sum: members compare them like their keys.
     """
 
     local: LocalPolicy
+    folder: Path
     identity: Secret | None = None
+    apps: frozenset[str] | None = None
+
+    def check_app(self, bundle: bytes) -> None:
+        """Refuse an app that is not on the list.
+
+        Raises:
+            UsageError: naming its hash.
+        """
+        found = hashlib.sha256(bundle).hexdigest()
+        if self.apps is not None and found not in self.apps:
+            raise UsageError(f"this site does not run the app {found}: it is not among the apps of its policy")
 
     @classmethod
     def read(cls, path: Path) -> SitePolicy:
-        """Read keys of ``LocalPolicy``, a table ``roster`` of ids and public keys (hex), ``identity``: a 32-byte file.
+        """Read keys of ``LocalPolicy``, and those of this class.
+
+        ``roster`` is a table of ids and public keys (hex), ``identity`` a 32-byte file, ``apps`` a list, and ``folder``
+        by default one beside the file.
 
         Raises:
             UsageError: not such a file.
@@ -89,10 +108,11 @@ class SitePolicy:
         try:
             given: dict[str, Any] = tomllib.loads(path.read_text())
             roster, identity = given.pop("roster", None), given.pop("identity", None)
+            apps, folder = given.pop("apps", None), path.parent / given.pop("folder", f"{path.stem}-state")
             if roster is not None:
                 given["roster"] = Roster(tuple(sorted((int(member), bytes.fromhex(k)) for member, k in roster.items())))
             secret = None if identity is None else Secret((path.parent / identity).read_bytes())
-            return cls(LocalPolicy(**given), secret)
+            return cls(LocalPolicy(**given), folder, secret, None if apps is None else frozenset(apps))
         except (OSError, TypeError, ValueError, AttributeError, SecAggError) as error:
             raise UsageError(f"{path} is no policy: {error}") from error
 
@@ -118,8 +138,10 @@ class Launcher:
 
     def __post_init__(self) -> None:
         """Build the mod once."""
-        identity = self.policy.identity
-        self._mod = OnlySecureSums(self.policy.local, None if identity is None else lambda context: identity)
+        identity, folder = self.policy.identity, self.policy.folder
+        self._mod = OnlySecureSums(
+            self.policy.local, None if identity is None else lambda context: identity, folder=lambda context: folder
+        )
 
     def serve(self) -> None:
         """Take tasks until the process ends."""
@@ -156,6 +178,7 @@ class Launcher:
             message, context, run, fab = pull_task_input(client)
             app = [run.fab_id, run.fab_version, fab.hash_str, fab.content]
             try:
+                self.policy.check_app(fab.content)
                 reply = self._mod(message, context, lambda asked, told: self._run_app(app, asked, told))
             except SecAggError as error:
                 LOG.warning("refused: %s", error)

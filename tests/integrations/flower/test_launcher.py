@@ -53,9 +53,9 @@ def message(kind: str = "train") -> Message:
     return made
 
 
-def fab(tmp_path: Path) -> list[Any]:
+def fab(tmp_path: Path, app: str = APP) -> list[Any]:
     (tmp_path / "pyproject.toml").write_text(PROJECT)
-    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "app.py").write_text(app)
     content = build_fab_from_disk(tmp_path)
     return ["trial/trial", "0.0.1", hashlib.sha256(content).hexdigest(), content]
 
@@ -64,7 +64,9 @@ def test_an_app_sees_neither_open_rounds_nor_what_the_launcher_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SITE_PASSWORD", "of the site")
-    runs = Launcher("127.0.0.1:1", b"runtime secret", SitePolicy(LocalPolicy()), sandbox=["env", "WRAPPED=yes"])
+    runs = Launcher(
+        "127.0.0.1:1", b"runtime secret", SitePolicy(LocalPolicy(), tmp_path), sandbox=["env", "WRAPPED=yes"]
+    )
     reply = runs._run_app(fab(tmp_path), message(), context())
     loot = reply.content["loot"]
     assert loot["state"] == ["mine"]
@@ -74,9 +76,17 @@ def test_an_app_sees_neither_open_rounds_nor_what_the_launcher_holds(
     np.testing.assert_array_equal(reply.content["arrays"]["w"].numpy(), np.ones(3, np.float32))
 
 
+def test_an_app_that_has_the_mod_answers_as_one_without(tmp_path: Path) -> None:
+    """It gets no parcels, for the site has taken them: its mod must not refuse what the site masks."""
+    declared = "from secagg.integrations.flower import secagg_mod\n" + APP.replace("App()", "App(mods=[secagg_mod])", 1)
+    runs = Launcher("127.0.0.1:1", b"runtime secret", SitePolicy(LocalPolicy(), tmp_path))
+    reply = runs._run_app(fab(tmp_path, declared), message(), context())
+    np.testing.assert_array_equal(reply.content["arrays"]["w"].numpy(), np.ones(3, np.float32))
+
+
 def test_an_app_that_fails_says_nothing_but_that(tmp_path: Path) -> None:
     app = fab(tmp_path)
-    runs = Launcher("127.0.0.1:1", b"runtime secret", SitePolicy(LocalPolicy()))
+    runs = Launcher("127.0.0.1:1", b"runtime secret", SitePolicy(LocalPolicy(), tmp_path))
     with pytest.raises(UsageError, match="ended with code"):
         runs._run_app([*app[:3], b"no app"], message(), context())
 
@@ -93,12 +103,18 @@ def test_nothing_is_answered_outside_of_secure_sums(kind: str) -> None:
 def test_a_policy_file_is_read_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     (tmp_path / "site.key").write_bytes(bytes(32))
-    path.write_text(f'min_clients = 5\nadversary = "active"\nidentity = "site.key"\n[roster]\n3 = "{"ab" * 32}"\n')
+    bundle = hashlib.sha256(b"bundle").hexdigest()
+    head = f'min_clients = 5\nadversary = "active"\nidentity = "site.key"\napps = ["{bundle}"]'
+    path.write_text(f'{head}\n[roster]\n3 = "{"ab" * 32}"\n')
     policy = SitePolicy.read(path)
     assert policy.local.min_clients == 5
     assert policy.local.roster is not None
     assert policy.local.roster.members == ((3, bytes.fromhex("ab" * 32)),)
     assert policy.identity is not None
+    assert policy.folder == tmp_path / "policy-state"
+    policy.check_app(b"bundle")
+    with pytest.raises(UsageError, match="not among the apps"):
+        policy.check_app(b"another")
     for wrong in ("min_sites = 5", "min_clients = 0", 'roster = "none"', 'identity = "missing"', "["):
         path.write_text(wrong)
         with pytest.raises(UsageError, match="no policy"):
