@@ -77,6 +77,7 @@ class Participant:
         if self._round is None:
             self._store.leave_out_round()
         self._last = Cursor()
+        self._heard: Instruction | None = None
         self._verified: set[Approval] = set()
         self._broken = 0
         self._told = 0.0
@@ -101,9 +102,10 @@ class Participant:
         self._observe("welcome", {"members": welcome.members})
 
     def step(self) -> Finished | None:
-        """Send what is to be sent, hear what to do, and do it; return the end of the study."""
+        """Hear what to do, do it, and send what is to be sent; return the end of the study."""
+        heard, self._heard = self._heard, None
         try:
-            instruction = self._flush() or self._reach(lambda: self._link.next(self._cursor))
+            instruction = heard or self._flush() or self._reach(lambda: self._link.next(self._cursor))
             if isinstance(instruction, Finished):
                 self._fetch_results(instruction)
                 return instruction
@@ -113,6 +115,7 @@ class Participant:
                 self._take(instruction)
             elif isinstance(instruction, Over):
                 self._end(instruction)
+            self._heard = self._flush()
         except Leave as reason:
             self._leave(str(reason))
         return None
