@@ -121,13 +121,13 @@ class MemberRounds:
         """Take the parcels of one message; a round that is refused does not keep this site out of the others.
 
         Raises:
-            protocols.SecAggError: the message was about one round alone, and that was refused.
+            protocols.SecAggError, quant.QuantError: the message was about one round alone, and that was refused.
         """
         answers = []
         for parcel in parcels:
             try:
                 answers.append(self.answer(parcel))
-            except SecAggError as error:
+            except (SecAggError, quant.QuantError) as error:
                 if len(parcels) == 1:
                     raise
                 LOG.warning("round %s is refused: %s", parcel.round, error)

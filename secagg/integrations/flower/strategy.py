@@ -52,7 +52,8 @@ class SecAgg(Strategy):
         workers: threads that take off masks.
         privacy: makes the training rounds private, for unit site; ``quantization`` is the one that goes with it (see
             ``secagg.privacy.fit``), ``threshold`` its ``least_survivors``, ``max_examples`` none, metrics none.
-        ahead: agree on the next round's keys while a round is running, which saves two exchanges a round.
+        ahead: agree on the next round's keys while a round is running, which saves two exchanges a round. Then this
+            wrapper draws the next round's nodes, from all that are connected: not for a strategy that chooses them.
         run_config: ``context.run_config`` of the ``ServerApp``: sites check that theirs is the same. Sites that insist
             on an active server and have such a configuration ask for it.
 

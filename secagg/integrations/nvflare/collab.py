@@ -23,7 +23,7 @@ from protocols import Secret
 from protocols.pairwise import LocalPolicy, Roster
 from protocols.primitives import signing
 from secagg.errors import RoundRefused, UsageError
-from secagg.integrations.letters import read_letters, write_letters
+from secagg.integrations.letters import read_answer, read_letters, write_letters
 from secagg.integrations.member import MemberRounds, own_ledger
 from secagg.integrations.parcel import Mail, merge
 from secagg.integrations.training import Model, ModelRounds, Terms, Trained, contribute
@@ -190,8 +190,13 @@ class SecureServer:
         """Return the sites by client id: in the order of their names, or as the roster has them."""
         if self.roster() is None:
             return dict(enumerate(sorted(sites), start=1))
-        answers = collab.clients(timeout=self.timeout).secagg_member()
-        return {int(member): name for name, member in answers}
+        members: dict[int, str] = {}
+        for name, member in collab.clients(timeout=self.timeout).secagg_member():
+            if not isinstance(member, int) or member in members:
+                LOG.warning("site %s says it is member %r, which no other site may be: it is left out", name, member)
+                continue
+            members[member] = name
+        return members
 
     def _exchange(self, mail: Mail, names: Mapping[int, str], sites: Mapping[str, Any], model: Model) -> Mail:
         """Call every site with its own parcels, all at the same time; who fails is missing from the result."""
@@ -203,5 +208,5 @@ class SecureServer:
         replies: Mail = {}
         for client, results in waiting.items():
             for _, letters in results:
-                replies[client] = read_letters(letters)
+                replies[client] = read_answer(client, letters)
         return replies

@@ -16,7 +16,10 @@ from flwr.serverapp import strategy as flower
 from protocols import Secret
 from protocols.pairwise import LocalPolicy, Roster
 from secagg import UsageError
+from secagg.contribution import Contribution
 from secagg.integrations.flower import SecAgg, SecAggMod, records
+from secagg.integrations.member import MemberRounds
+from secagg.integrations.parcel import Parcel
 from tests.integrations.flower.test_flower import NODES, START, active_mod, identities, plain, record, run
 from tests.support.flower_grid import LocalGrid
 
@@ -218,3 +221,26 @@ def test_a_node_that_answers_something_else_does_not_end_the_run(tmp_path: Path)
         )
     )
     assert run(secure(roster), grid, rounds=1).train_metrics_clientapp
+
+
+def test_a_site_that_masks_what_is_on_no_grid_ends_its_round_and_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest, turns = MemberRounds.contribute, [0]
+
+    def lie(self: MemberRounds, *args: Any) -> tuple[Parcel, int]:
+        turns[0] += 1
+        session = self._session(args[0]).session
+        prepare = session.prepare
+
+        def prepared(*given: Any, **more: Any) -> Contribution:
+            contribution = prepare(*given, **more)
+            if turns[0] == 1:
+                contribution.vectors["update"][:] = 300_000  # of 65535 at most; with the others' beyond any sum of six
+            return contribution
+
+        session.prepare = prepared  # type: ignore[method-assign]
+        return honest(self, *args)
+
+    monkeypatch.setattr(MemberRounds, "contribute", lie)
+    grid = LocalGrid(app_that_obeys(SecAggMod()), NODES)
+    result = run(SecAgg(plain(), max_examples=3), grid, rounds=2)
+    assert list(result.train_metrics_clientapp) == [2]
