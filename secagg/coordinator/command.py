@@ -121,7 +121,8 @@ def _serve(
                 server = make_server(
                     web, host=host, port=port, certificate=certificate, key=key, until_finished=until_finished
                 )
-                asyncio.run(server.serve())
+                with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:  # uvloop, where it is
+                    runner.run(server.serve())
             outcome = engine.progress.finished or "stopped; secagg serve goes on from here"
             theme.output().print(f"{outcome}; weights and transcript are in {state}")
             if engine.progress.finished:
