@@ -244,3 +244,33 @@ def test_a_site_that_masks_what_is_on_no_grid_ends_its_round_and_not_the_run(mon
     grid = LocalGrid(app_that_obeys(SecAggMod()), NODES)
     result = run(SecAgg(plain(), max_examples=3), grid, rounds=2)
     assert list(result.train_metrics_clientapp) == [2]
+
+
+def test_an_app_that_is_silent_at_all_other_sites_opens_one_whatever_masks_it() -> None:
+    """A limit, and no defect (N9): sites run apps that they have read, or take part in private rounds."""
+    app = ClientApp(mods=[SecAggMod()])
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        loot = np.float32(0.75 if context.node_id == VICTIM else 0.0)
+        moved = record({name: array.numpy() + loot for name, array in message.content["arrays"].items()})
+        return Message(RecordDict({"a": moved, "m": MetricRecord({"num-examples": 1})}), reply_to=message)
+
+    result = run(SecAgg(plain(), max_examples=None), LocalGrid(app, NODES), rounds=1)
+    told = NODES * (result.arrays["layer.bias"].numpy() - START["layer.bias"])
+    np.testing.assert_allclose(told, 0.75, atol=1e-3)
+
+
+def test_the_same_question_is_not_answered_in_another_run_without_one_site(tmp_path: Path) -> None:
+    secrets, roster = identities()
+
+    def ask(study: str, nodes: int) -> set[str]:
+        grid = LocalGrid(app_that_obeys(active_mod(secrets, roster, tmp_path)), nodes)
+        strategy = SecAgg(
+            plain(min_available_nodes=5), max_examples=3, adversary="active", roster=roster, study=study, threshold=4
+        )
+        run(strategy, grid, rounds=1)
+        return {reply.error.reason[:5] for reply in grid.exchanges[-1][1] if reply.has_error()}
+
+    assert ask("first", NODES) == set()
+    assert ask("second", NODES - 1) == {"[C33]"}  # the difference would be the sixth's update

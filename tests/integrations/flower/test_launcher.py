@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,10 @@ server = ServerApp()
 @app.train()
 def train(message, context):
     print("what an app prints is no answer")
-    seen = {"state": sorted(context.state), "variables": sorted(os.environ), "words": sys.argv}
+    folder = os.getcwd()
+    others = oct(os.stat(os.path.dirname(folder)).st_mode)
+    where = {"folder": folder, "others": others, "modules": sys.path}
+    seen = where | {"state": sorted(context.state), "variables": sorted(os.environ), "words": sys.argv}
     return Message(RecordDict({"loot": ConfigRecord(seen), "arrays": message.content["arrays"]}), reply_to=message)
 """
 
@@ -71,6 +76,8 @@ def test_an_app_sees_neither_open_rounds_nor_what_the_launcher_holds(
     loot = reply.content["loot"]
     assert loot["state"] == ["mine"]
     assert "WRAPPED" in loot["variables"]
+    assert loot["others"].endswith("711")  # nobody lists it, to put modules into the app's own
+    assert not {"", loot["folder"]} & set(loot["modules"])
     assert not {"SITE_PASSWORD", "OUT"} & set(loot["variables"])
     assert not any("secret" in word or "token" in word for word in loot["words"])
     np.testing.assert_array_equal(reply.content["arrays"]["w"].numpy(), np.ones(3, np.float32))
@@ -89,6 +96,32 @@ def test_an_app_that_fails_says_nothing_but_that(tmp_path: Path) -> None:
     runs = Launcher("127.0.0.1:1", b"runtime secret", SitePolicy(LocalPolicy(), tmp_path))
     with pytest.raises(UsageError, match="ended with code"):
         runs._run_app([*app[:3], b"no app"], message(), context())
+
+
+def child(tmp_path: Path, program: str, seconds: float = 60.0, asked: bytes = b"asked") -> bytes:
+    """What the launcher gets of a program in the place of the app's process."""
+    sandbox = [sys.executable, "-c", program]
+    runs = Launcher("127.0.0.1:1", b"runtime secret", SitePolicy(LocalPolicy(), tmp_path), sandbox, seconds)
+    return runs._child(asked, str(tmp_path))
+
+
+def test_an_app_neither_fills_the_memory_nor_outlives_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "SMALL_ANSWER", 1000)
+    assert child(tmp_path, "import sys; sys.stdout.write(sys.stdin.read() * 9)") == b"asked" * 9
+    with pytest.raises(UsageError, match="more than"):
+        child(tmp_path, "import sys\nwhile True: sys.stdout.write('x' * 100)")
+    assert child(tmp_path, "pass", asked=bytes(1 << 20)) == b""  # and it need not listen
+    with pytest.raises(UsageError, match="ended with code"):
+        child(tmp_path, "import time; time.sleep(600)", seconds=0.5)
+
+
+def test_nothing_that_an_app_started_is_left_behind(tmp_path: Path) -> None:
+    later = tmp_path / "later"
+    stays = f"import time; time.sleep(1); open({str(later)!r}, 'w')"
+    start = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {stays!r}], stdout=subprocess.DEVNULL)"
+    assert child(tmp_path, start) == b""
+    time.sleep(2.0)
+    assert not later.exists()
 
 
 @pytest.mark.parametrize("kind", ["train", "evaluate", "query"])
