@@ -38,6 +38,12 @@ _TEMPORARY = frozenset({408, 425, 429, 507})
 GONE = 410
 """The attempt is not in progress any more."""
 
+OVERTAKEN = 425
+"""The coordinator has heard a later request of this site."""
+
+OVERTAKEN_IN_A_ROW = 4
+"""Such refusals, one after the other, that are not a proxy's repetition but a second machine, or an old state."""
+
 
 class Leave(Exception):
     """The site leaves the round in progress; the text says why."""
@@ -76,6 +82,9 @@ class Participant:
         self._round = None if restored else SiteRound.resume(member)
         if self._round is None:
             self._store.leave_out_round()
+        if restored:
+            # Numbers of requests count up from where the copy was made; a clock in milliseconds is ahead of any count.
+            self._store.skip_sequence(time.time_ns() // 1_000_000)
         self._last = Cursor()
         self._heard: Instruction | None = None
         self._verified: set[Approval] = set()
@@ -321,7 +330,7 @@ class Participant:
         Raises:
             UsageError: the coordinator refuses for good, or was not reached for too long.
         """
-        began, failures = time.monotonic(), 0
+        began, failures, overtaken = time.monotonic(), 0, 0
         while True:
             try:
                 return ask()
@@ -329,6 +338,12 @@ class Participant:
                 if refusal.status not in _TEMPORARY:
                     raise UsageError(f"the coordinator refuses: {refusal}") from refusal
                 reason = str(refusal)
+                overtaken = overtaken + 1 if refusal.status == OVERTAKEN else 0
+                if overtaken == OVERTAKEN_IN_A_ROW:
+                    raise UsageError(
+                        "the coordinator has heard later requests of this site than this one: another machine uses its "
+                        "key (end one of them), or this state folder is new or an old copy (start it with --restored)"
+                    ) from refusal
             except Unreachable as error:
                 reason = str(error)
             failures += 1

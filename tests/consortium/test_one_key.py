@@ -1,0 +1,120 @@
+"""Two machines with one site's key: at most one is heard in a round, and the one that must act is told so."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from secagg.coordinator.web import Web
+from secagg.errors import UsageError
+from secagg.study.task import Context
+from secagg.study.weights import Weights
+from tests.consortium.test_study_over_tls import check_study, join_all
+from tests.support.consortium import Lab, known_update
+
+TWICE = 2
+"""The site whose key is on two machines."""
+
+
+def other_update(model: Weights, context: Context) -> dict[str, np.ndarray]:
+    """What the second machine trains: were it ever summed, or summed beside the first, the sum would be wrong."""
+    return known_update(context.site + 5, context.round)
+
+
+class Second(threading.Thread):
+    """The second machine, with a state folder of its own."""
+
+    def __init__(self, lab: Lab, home: Path, **options: object) -> None:
+        super().__init__()
+        self._lab, self._home, self._options = lab, home, options
+        self.events: list[str] = []
+        self.ended: BaseException | None = None
+
+    def run(self) -> None:
+        """Take part until it is told to stop."""
+        machine = self._lab.participant(
+            TWICE, state=self._home, observe=lambda event, facts: self.events.append(event), give_up_after=60.0,
+            **self._options,
+        )  # fmt: skip
+        try:
+            with machine as participant:
+                participant.run("second")
+        except BaseException as error:  # noqa: BLE001  # the test looks at it, in its own thread
+            self.ended = error
+
+
+def until_round(web: Web, number: int) -> None:
+    until = time.monotonic() + 30
+    while web.engine.progress.round < number:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_second_machine_that_comes_later_is_told_and_the_study_goes_on(make_lab, tmp_path: Path) -> None:
+    lab = make_lab(sites=3, changes={"rounds = 10": "rounds = 20", "train = 3600": "train = 3"})
+    with lab.coordinator(poll_seconds=0.5) as web:
+        sites = threading.Thread(target=lambda: join_all(lab, lab.sites))
+        sites.start()
+        until_round(web, 2)
+        second = Second(lab, tmp_path / "second", train=other_update)
+        second.start()
+        second.join(60)
+        sites.join(60)
+    assert isinstance(second.ended, UsageError)
+    assert "another machine uses its key" in str(second.ended)
+    assert "welcome" not in second.events
+    told = check_study(lab, 1)
+    assert [said.outcome for said in told] == ["opened"] * 20
+    assert all(said.included == (1, 2, 3) for said in told)
+
+
+def test_a_second_machine_that_overtakes_ends_the_first_and_nothing_is_summed_twice(make_lab, tmp_path: Path) -> None:
+    """With ``--restored`` the second takes over; in no round are both summed."""
+    lab = make_lab(
+        sites=4, changes={"rounds = 10": "rounds = 12", "phase = 60": "phase = 2", "train = 3600": "train = 2"}
+    )
+    ended: dict[int, BaseException] = {}
+
+    def take_part(site: int) -> None:
+        try:
+            with lab.participant(site, give_up_after=60.0) as participant:
+                participant.run("first")
+        except UsageError as error:
+            ended[site] = error
+
+    with lab.coordinator(poll_seconds=0.5) as web:
+        firsts = [threading.Thread(target=take_part, args=(site,)) for site in lab.sites]
+        for first in firsts:
+            first.start()
+        until_round(web, 2)
+        second = Second(lab, tmp_path / "second", restored=True)
+        second.start()
+        for thread in (*firsts, second):
+            thread.join(90)
+    assert list(ended) == [TWICE]
+    assert "another machine uses its key" in str(ended[TWICE])
+    assert second.ended is None
+    told = check_study(lab, 1)
+    assert sum(said.outcome == "opened" for said in told) == 12
+    assert TWICE in told[0].included
+    assert TWICE in told[-1].included
+
+
+def test_a_new_state_folder_says_what_to_do_and_restored_does_it(make_lab) -> None:
+    lab = make_lab(sites=3)
+    with lab.coordinator(poll_seconds=0.5) as web:
+        with lab.participant(1) as site:
+            for _ in range(5):
+                site.greet("before the disk was lost")
+        fresh = lab.home / "fresh"
+        with lab.participant(1, state=fresh) as site, pytest.raises(UsageError, match="start it with --restored"):
+            site.greet("a new folder")
+        assert web.engine.live is None
+        with lab.participant(1, state=fresh, restored=True) as site:
+            site.greet("restored")
+        with lab.participant(1, state=fresh) as site:
+            site.greet("started again")
