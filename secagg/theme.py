@@ -81,7 +81,13 @@ PAGE_STYLE = """\
   section, tr { break-inside: avoid; }
   section.long { break-inside: auto; }
   .scroll { overflow-x: auto; }
-  @media (max-width: 34rem) { .tiles { grid-template-columns: repeat(2, 1fr); } }
+  @media (max-width: 34rem) {
+    h1 { font-size: 1.35rem; }
+    .tiles { grid-template-columns: repeat(2, 1fr); }
+    section { overflow-x: auto; }
+    svg { min-width: 34rem; }
+    table.text { min-width: 44rem; }
+  }
   @media print { body { margin: 0; max-width: none; font-size: 11pt; } }
 """.replace("BLUE", BLUE)
 """Style sheet of every page that is written as one file: it prints, and needs nothing from elsewhere."""
