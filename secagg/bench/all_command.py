@@ -26,7 +26,7 @@ def all_command(
     Raises:
         UsageError: a folder or a run that cannot be used; before anything is measured.
     """
-    require("secagg bench all", "bench", "matplotlib")
+    require("secagg bench all", "bench", "matplotlib", "sklearn")
     earlier = None if against is None else read_run(REFERENCE if against == "reference" else Path(against))
     if earlier is not None and earlier["quick"] != quick:
         raise UsageError("a quick run and a full one cannot be compared: their sizes differ")

@@ -29,6 +29,7 @@ KEYS = {
     "peers": {"system", "clients", "dim", "dropped", "client_seconds", "server_seconds", "uplink_bytes", "exact"},
     "engines": {"engine", "versions", "system", "adversary", "nodes", "dim", "dropped", "seconds", "exact"},
     "mechanism": {"mechanism", "clients", "dim", "epsilon", "bits", "mse", "mse_gaussian"},
+    "epsilon": {"dataset", "rounds", "dropped", "seeds", "epsilon", "distributed", "trusted", "local", "open", "exact"},
     "consortium": {"case", "seconds", "floor_seconds", "load", "masked-input"},
     "noise": {"law", "sigma", "draws_per_second", "peer", "peer_draws_per_second"},
 }
