@@ -85,8 +85,11 @@ PAGE_STYLE = """\
     h1 { font-size: 1.35rem; }
     .tiles { grid-template-columns: repeat(2, 1fr); }
     section { overflow-x: auto; }
-    svg { min-width: 34rem; }
-    table.text { min-width: 44rem; }
+    table.text, table.text tbody, table.text tr, table.text td { display: block; }
+    table.text thead { display: none; }
+    table.text tr { position: relative; padding: .3rem 0 .3rem 2.2rem; border-bottom: 1px solid #ddd; }
+    table.text td { padding: 0; border: 0; }
+    table.text td:first-child { position: absolute; left: 0; }
   }
   @media print { body { margin: 0; max-width: none; font-size: 11pt; } }
 """.replace("BLUE", BLUE)
