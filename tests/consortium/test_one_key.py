@@ -32,14 +32,18 @@ class Second(threading.Thread):
         super().__init__()
         self._lab, self._home, self._options = lab, home, options
         self.events: list[str] = []
+        self.heard = threading.Event()
         self.ended: BaseException | None = None
 
     def run(self) -> None:
         """Take part until it is told to stop."""
-        machine = self._lab.participant(
-            TWICE, state=self._home, observe=lambda event, facts: self.events.append(event), give_up_after=60.0,
-            **self._options,
-        )  # fmt: skip
+
+        def observe(event: str, facts: object) -> None:
+            self.events.append(event)
+            if event == "welcome":
+                self.heard.set()
+
+        machine = self._lab.participant(TWICE, state=self._home, observe=observe, give_up_after=120.0, **self._options)
         try:
             with machine as participant:
                 participant.run("second")
@@ -48,7 +52,7 @@ class Second(threading.Thread):
 
 
 def until_round(web: Web, number: int) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while web.engine.progress.round < number:
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -62,8 +66,8 @@ def test_a_second_machine_that_comes_later_is_told_and_the_study_goes_on(make_la
         until_round(web, 2)
         second = Second(lab, tmp_path / "second", train=other_update)
         second.start()
-        second.join(60)
-        sites.join(60)
+        second.join(200)
+        sites.join(200)
     assert isinstance(second.ended, UsageError)
     assert "another machine uses its key" in str(second.ended)
     assert "welcome" not in second.events
@@ -74,14 +78,18 @@ def test_a_second_machine_that_comes_later_is_told_and_the_study_goes_on(make_la
 
 def test_a_second_machine_that_overtakes_ends_the_first_and_nothing_is_summed_twice(make_lab, tmp_path: Path) -> None:
     """With ``--restored`` the second takes over; in no round are both summed."""
-    lab = make_lab(
-        sites=4, changes={"rounds = 10": "rounds = 12", "phase = 60": "phase = 2", "train = 3600": "train = 2"}
-    )
+    lab = make_lab(sites=4, changes={"rounds = 10": "rounds = 12", "train = 3600": "train = 200"})
     ended: dict[int, BaseException] = {}
+    second = Second(lab, tmp_path / "second", restored=True)
+
+    def train(model: Weights, context: Context) -> dict[str, np.ndarray]:
+        if context.round > 2:
+            assert second.heard.wait(120)  # the study does not end before the second machine is there
+        return known_update(context.site, context.round)
 
     def take_part(site: int) -> None:
         try:
-            with lab.participant(site, give_up_after=60.0) as participant:
+            with lab.participant(site, train=train, give_up_after=120.0) as participant:
                 participant.run("first")
         except UsageError as error:
             ended[site] = error
@@ -91,10 +99,9 @@ def test_a_second_machine_that_overtakes_ends_the_first_and_nothing_is_summed_tw
         for first in firsts:
             first.start()
         until_round(web, 2)
-        second = Second(lab, tmp_path / "second", restored=True)
         second.start()
         for thread in (*firsts, second):
-            thread.join(90)
+            thread.join(200)
     assert list(ended) == [TWICE]
     assert "another machine uses its key" in str(ended[TWICE])
     assert second.ended is None
