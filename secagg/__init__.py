@@ -5,30 +5,12 @@
 The command line is ``secagg --help``.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import protocols
-import quant
-
-_HOME = Path(__file__).resolve().parent.parent
-for _package in (protocols, quant):
-    _found = Path(_package.__file__ or "").resolve().parent
-    if _found.parent != _HOME:
-        raise ImportError(
-            f"secagg needs its own package {_package.__name__!r}, but found another one at {_found}: "
-            "install secagg in an environment of its own, or remove the other package"
-        )
-
-from secagg import analytics  # noqa: E402  # only once the packages are known to be ours
-from secagg.adaptive import RoundPlanner  # noqa: E402
-from secagg.aggregate import Aggregate, aggregate  # noqa: E402
-from secagg.broadcast import Downlink  # noqa: E402
-from secagg.config import RoundConfig  # noqa: E402
-from secagg.errors import RoundRefused, SeedMissing, UsageError  # noqa: E402
-from secagg.feedback import SiteResidual  # noqa: E402
-from secagg.monitoring import Monitoring  # noqa: E402
-from secagg.record import RoundRecord, View  # noqa: E402
-from secagg.session import ClientSession, ServerSession  # noqa: E402
+if TYPE_CHECKING:
+    from secagg.library import *  # exactly the names of __all__: a test sees to it
 
 __all__ = [
     "Aggregate",
@@ -47,3 +29,23 @@ __all__ = [
     "aggregate",
     "analytics",
 ]
+
+_HOME = Path(__file__).resolve().parent
+for _name in ("protocols", "quant"):
+    _spec = find_spec(_name)
+    _found = Path(_spec.origin if _spec and _spec.origin else ".").resolve().parent
+    if _found != _HOME.with_name(_name):
+        raise ImportError(
+            f"secagg needs its own package {_name!r}, but found another one at {_found}: "
+            "install secagg in an environment of its own, or remove the other package"
+        )
+
+
+def __getattr__(name: str) -> object:
+    """Load the library at the first use of a public name: commands start, and auditors read, without it."""
+    if name not in __all__:
+        raise AttributeError(f"module 'secagg' has no attribute {name!r}")
+    from secagg import library
+
+    globals().update({public: getattr(library, public) for public in __all__})
+    return globals()[name]

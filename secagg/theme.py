@@ -81,7 +81,16 @@ PAGE_STYLE = """\
   section, tr { break-inside: avoid; }
   section.long { break-inside: auto; }
   .scroll { overflow-x: auto; }
-  @media (max-width: 34rem) { .tiles { grid-template-columns: repeat(2, 1fr); } }
+  @media (max-width: 34rem) {
+    h1 { font-size: 1.35rem; }
+    .tiles { grid-template-columns: repeat(2, 1fr); }
+    section { overflow-x: auto; }
+    table.text, table.text tbody, table.text tr, table.text td { display: block; }
+    table.text thead { display: none; }
+    table.text tr { position: relative; padding: .3rem 0 .3rem 2.2rem; border-bottom: 1px solid #ddd; }
+    table.text td { padding: 0; border: 0; }
+    table.text td:first-child { position: absolute; left: 0; }
+  }
   @media print { body { margin: 0; max-width: none; font-size: 11pt; } }
 """.replace("BLUE", BLUE)
 """Style sheet of every page that is written as one file: it prints, and needs nothing from elsewhere."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 import quant
 from protocols import Entropy, SystemEntropy
-from secagg.aggregate import aggregate
+from secagg.aggregation import aggregate
 from secagg.attack.epsilon import CONFIDENCE, DELTA, FALSE, SOUND, Weakness
 from secagg.attack.outcomes import Outcome, Result
 from secagg.attack.setting import REHEARSED, Setting

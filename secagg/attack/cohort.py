@@ -172,10 +172,6 @@ class Cohort:
         """The same cohort in a round with other parameters."""
         return replace(self, params=msgspec.structs.replace(self.params, **changes))
 
-    def with_policy(self, **changes: Any) -> Cohort:
-        """The same cohort with another policy at every client."""
-        return replace(self, policy=msgspec.structs.replace(self.policy, **changes))
-
 
 def unit_vectors(ids: Sequence[int], vectors: Sequence[VectorSpec]) -> dict[int, Vectors]:
     """Client number i has a one at place i of every vector: an entry of the sum counts how often it is included."""

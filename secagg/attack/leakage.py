@@ -18,7 +18,6 @@ from secagg.attack.outcomes import Outcome, Result
 from secagg.attack.server_attacks import VICTIM, ask_alike, minus, take_part_on_the_servers_terms
 from secagg.attack.setting import Setting
 
-BUG = "report this: it is a bug"
 NOISE = "a noise_multiplier: noise in the sum that is calibrated to one site's clip"
 MEMBERS = 400
 """Releases of each world in the membership game."""

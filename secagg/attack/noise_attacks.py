@@ -96,7 +96,7 @@ def let_regions_disagree(cohort: Cohort) -> None:
         near = signers & set(graph.holders(client))
         if len(near) >= cohort.params.threshold:
             dropped = () if survivors == cohort.ids else (lost,)
-            attacker.send_unmasking(client, survivors, dropped, sorted(near))
+            attacker.send_unmasking(client, survivors, dropped, sorted(near & attacker.signatures.keys()))
     same(attacker.recover_sum(fewer, (lost,)), cohort.sum_of(fewer))
     attacker.noise_chain(ring[half // 2], 1)
 

@@ -53,12 +53,14 @@ def attack_html(setting: Setting, results: list[Result]) -> str:
         f"<section><h2>{escape(result.name)}</h2>{_plot(result)}</section>" for result in results if result.curve
     )
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>secagg attack</title>'
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>secagg attack</title>'
         f"<style>{theme.PAGE_STYLE}</style></head><body><h1>{escape(headline(setting, results))}</h1>"
         "<p>Numbers are those of the list in SECURITY.md. Attacks on the protocol ran against real machines with "
         "random inputs; <em>stopped</em> names the rule that refused.</p>"
-        '<table class="text"><thead><tr><th></th><th>attack</th><th>end</th><th>by</th><th>change</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>{plots}</body></html>\n"
+        '<section class="long"><table class="text"><thead><tr><th></th><th>attack</th><th>end</th><th>by</th>'
+        "<th>change</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></section>{plots}</body></html>\n"
     )
 
 

@@ -12,6 +12,8 @@ from protocols.pairwise import default_threshold, finder
 from protocols.pairwise.params import Adversary, Protocol
 from secagg.attack.cohort import ACTIVE, CURIOUS, SPARSE_ACTIVE, SPARSE_CURIOUS, Cohort, Variant, make_cohort
 from secagg.errors import UsageError
+from secagg.study import definition
+from secagg.study.rounds import noise_over_clip
 
 REHEARSED = 12
 """Clients of a rehearsal at most, on the complete graph; threshold and colluders shrink in proportion."""
@@ -129,7 +131,8 @@ def read_setting(path: Path, **over: Any) -> Setting:
     Tables and keys: ``[round]`` with the fields of ``Setting`` up to ``dropouts``; ``[policy]``; ``[quantization]``;
     ``[leakage]`` with the others. All are optional.
 
-    The ``study.toml`` of a consortium is read too: sites, ``[protocol]`` and ``[quantization]`` say all that is needed.
+    The ``study.toml`` of a consortium is read too: sites, ``[protocol]``, ``[quantization]`` and ``[privacy]`` say all
+    that is needed.
 
     Args:
         path: the file.
@@ -145,7 +148,7 @@ def read_setting(path: Path, **over: Any) -> Setting:
     known = {entry.name for entry in fields(Setting)}
     told: dict[str, Any] = {}
     if "study" in document:
-        told, document = _of_study(document), {}
+        told, document = _of_study(document, path), {}
     for name, table in document.items():
         if name in ("policy", "quantization") and isinstance(table, dict):
             told[name] = table
@@ -164,7 +167,7 @@ def read_setting(path: Path, **over: Any) -> Setting:
         raise UsageError(f"{str(path)!r}: {error}") from None
 
 
-def _of_study(document: Mapping[str, Any]) -> dict[str, Any]:
+def _of_study(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Read what an attacker needs to know out of a study that a consortium signed."""
     told: dict[str, Any] = {"clients": len(document.get("site", ())), "pin_task": True}
     protection = document.get("protocol", {})
@@ -173,4 +176,6 @@ def _of_study(document: Mapping[str, Any]) -> dict[str, Any]:
     }
     if document.get("quantization"):
         told["quantization"] = document["quantization"]
+    if document.get("privacy"):
+        told["noise_multiplier"] = noise_over_clip(definition.load(path), Setting.dim)
     return told

@@ -20,7 +20,7 @@ def audit_command(
     transcript: Annotated[Path, typer.Argument(help="transcript.jsonl of a study, or the receipts of one site.")],
     roster: Annotated[
         Path | None,
-        typer.Option(help="TOML with [[members]] or [[site]] (id, key): the identities that you know."),
+        typer.Option(help="TOML with tables members or site (id, key): the identities that you know."),
     ] = None,
     receipts: Annotated[
         Path | None, typer.Option(help="Receipts that a site kept: each must be in the transcript.")

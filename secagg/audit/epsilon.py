@@ -96,10 +96,15 @@ def lower_bound(
 def _best_event(
     one: NDArray[np.float64], other: NDArray[np.float64], delta: float, confidence: float
 ) -> tuple[bool, bool, float]:
-    """Choose among thresholds at the quantiles of both worlds, dense towards the tails, on sorted samples."""
+    """Choose among thresholds at the quantiles of both worlds, dense towards the tails, on sorted samples.
+
+    The error probability is shared out among all events that are tried. Else the best of so many is often one that was
+    rare by chance, and the second half does not show it again.
+    """
     places = np.unique(np.geomspace(1, one.size, CANDIDATES).astype(np.int64)) - 1
     thresholds = np.unique(np.concatenate([s[np.concatenate([places, s.size - 1 - places])] for s in (one, other)]))
     best, chosen = -math.inf, (False, True, float(thresholds[0]))
+    each = 1 - (1 - confidence) / (4 * thresholds.size)
     for at in thresholds:
         below = [int(np.searchsorted(s, at, "right")) for s in (one, other)]
         for above in (True, False):
@@ -108,7 +113,7 @@ def _best_event(
                 likely, unlikely = (counts[1], counts[0]) if swapped else (counts[0], counts[1])
                 if likely <= unlikely:
                     continue
-                found = _rough_epsilon(likely, unlikely, one.size, delta, confidence)
+                found = _rough_epsilon(likely, unlikely, one.size, delta, each)
                 if found > best:
                     best, chosen = found, (swapped, above, float(at))
     return chosen

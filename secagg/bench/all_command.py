@@ -5,13 +5,13 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from secagg import theme
 from secagg.bench.whole import REFERENCE, Bench, Compared, Run, compare, read_run, run_all
 from secagg.demo.output import check_writable, write_whole
 from secagg.errors import UsageError
+from secagg.extras import require
 
 FOLDER = Path("secagg-bench")
 WORTH_A_LINE = 0.1
@@ -26,8 +26,7 @@ def all_command(
     Raises:
         UsageError: a folder or a run that cannot be used; before anything is measured.
     """
-    if find_spec("matplotlib") is None:
-        raise UsageError("secagg bench all draws its report with matplotlib: pip install 'secagg[bench]'")
+    require("secagg bench all", "bench", "matplotlib", "sklearn")
     earlier = None if against is None else read_run(REFERENCE if against == "reference" else Path(against))
     if earlier is not None and earlier["quick"] != quick:
         raise UsageError("a quick run and a full one cannot be compared: their sizes differ")

@@ -18,6 +18,7 @@ from secagg.bench import (
     distortion_tables,
     encode,
     engines,
+    epsilon,
     masking,
     mechanism,
     memory,
@@ -42,6 +43,7 @@ BENCHES: dict[str, Bench] = {
     "peers": peers.bench,
     "noise": noise.bench,
     "mechanism": mechanism.bench,
+    "epsilon": epsilon.bench,
     "consortium": consortium.bench,
 }
 ALL = "all"
@@ -116,6 +118,8 @@ def _show_rows(name: str, console: Console, rows: list[Row]) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

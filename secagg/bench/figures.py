@@ -11,6 +11,8 @@ from matplotlib.ticker import NullFormatter
 
 from secagg import theme
 from secagg.bench.measure import Row
+from secagg.demo.private.result import ARMS
+from secagg.demo.private.study_figure import accuracies
 from secagg.plots import drawing, svg
 
 Draw = Callable[[Sequence[Row]], str]
@@ -29,7 +31,7 @@ def masking(rows: Sequence[Row]) -> str:
                 place + 0.18, row["limit_gbps"], 0.34, color=theme.PALE, hatch="//", edgecolor="white",
                 label=None if place else "AES-256-CTR alone, one thread",
             )  # fmt: skip
-            axes.text(row["gbps"], place - 0.18, f" {row['fraction']:.0%}", va="center", fontsize=10)
+            _beside(axes, row["gbps"], place - 0.18, f"{row['fraction']:.0%}", 10)
         _cases(axes, [row["case"] for row in shown])
         axes.set_xlabel("GiB/s of masks expanded and added")
         axes.set_xlim(0, 1.12 * max(max(row["gbps"], row["limit_gbps"]) for row in shown))
@@ -44,8 +46,8 @@ def memory(rows: Sequence[Row]) -> str:
         axes = figure.subplots()
         for place, row in enumerate(rows):
             axes.barh(place, row["packed_vectors"], 0.5, color=theme.BLUE)
-            size = f" {row['packed_vectors']:.2f} vectors, {theme.human_bytes(row['peak_bytes'])}"
-            axes.text(row["packed_vectors"], place, size, va="center", fontsize=10)
+            size = f"{row['packed_vectors']:.2f} vectors, {theme.human_bytes(row['peak_bytes'])}"
+            _beside(axes, row["packed_vectors"], place, size, 10)
         axes.axvline(1, color=theme.VERMILION, linestyle="--", linewidth=1)
         _cases(axes, [row["case"] for row in rows])
         axes.set(
@@ -87,7 +89,7 @@ def _peers_of(line: Any, rows: Sequence[Row], size: tuple[int, int]) -> None:
                 hatch="" if ours else "//",
                 edgecolor="white",
             )
-            axes.text(value, place, f" {value:.3g}", va="center", fontsize=8)
+            _beside(axes, value, place, f"{value:.3g}", 8)
         axes.set_xscale("log")
         low, high = axes.get_xlim()
         axes.set_xlim(low, high * (high / low) ** 0.35)
@@ -184,6 +186,23 @@ def mechanism(rows: Sequence[Row]) -> str:
         return svg(figure, "noise against a trusted server")
 
 
+def epsilon(rows: Sequence[Row]) -> str:
+    """Draw the accuracy of a private model against epsilon."""
+    first = rows[0]
+    with drawing():
+        figure = Figure(figsize=(WIDTH, 3.6))
+        axes = figure.subplots()
+        accuracies(axes, [row["epsilon"] for row in rows], {arm: [row[arm] for row in rows] for arm in ARMS})
+        axes.set(xlabel="epsilon that every patient is promised", ylabel="accuracy on the test set")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=10)
+        drawn = svg(figure, "accuracy against epsilon")
+    seeds = f"the mean of seeds 0 to {first['seeds'] - 1}" if first["seeds"] > 1 else "seed 0 alone"
+    return (
+        f"{drawn}<p>{first['sites']} sites, {first['rounds']} rounds, {first['dropped']} sites lost in every one; "
+        f"{seeds}.</p>"
+    )
+
+
 def noise(rows: Sequence[Row]) -> str:
     """Draw samples of noise a second."""
     with drawing():
@@ -201,6 +220,11 @@ def noise(rows: Sequence[Row]) -> str:
         axes.set(xscale="log", yscale="log", xlabel="standard deviation", ylabel="exact draws a second, one core")
         axes.legend()
         return svg(figure, "noise draws a second")
+
+
+def _beside(axes: Axes, end: float, place: float, text: str, size: int) -> None:
+    """Write ``text`` a little to the right of a bar's ``end``; blanks before it would vanish in SVG."""
+    axes.annotate(text, (end, place), (3, 0), textcoords="offset points", va="center", fontsize=size)
 
 
 def _cases(axes: Axes, names: Sequence[str]) -> None:

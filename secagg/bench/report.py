@@ -45,6 +45,11 @@ SECTIONS: tuple[tuple[str, Draw, str, str], ...] = (
         "sum.",
     ),
     (
+        "epsilon", figures.epsilon, "Epsilon against accuracy",
+        "Real digits, read by a model that hospitals train through the real protocol, noise inside the sum. Few runs: "
+        "an illustration. The study, with standard errors, is secagg demo --sweep epsilon --dataset digits.",
+    ),
+    (
         "noise", figures.noise, "Speed of exact noise",
         "Integers drawn exactly from a cryptographic stream, on one core.",
     ),

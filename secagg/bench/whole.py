@@ -49,6 +49,7 @@ COMPARED: dict[str, tuple[tuple[str, ...], tuple[Figure, ...]]] = {
     "consortium": (("case",), (Figure("seconds"),)),
     "memory": (("case",), (Figure("packed_vectors", ours=True),)),
     "mechanism": (("clients", "epsilon"), (Figure("ratio", ours=True),)),
+    "epsilon": (("epsilon",), (Figure("distributed", more=True, ours=True),)),
     "quant": (("scheme", "data", "wire_bits"), (Figure("nmse", ours=True),)),
     "peers": (
         ("system", "clients", "dim"),

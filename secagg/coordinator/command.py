@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -13,13 +12,13 @@ import typer
 from protocols import SystemEntropy
 from secagg import theme
 from secagg.errors import UsageError
+from secagg.extras import require
 from secagg.study import definition, identity
 from secagg.study.command import PassphraseFile, passphrase_for
 from secagg.study.definition import Study
 from secagg.transport.files import folder_of
 
 FOREVER = 30 * 86400.0
-NEEDED = ("starlette", "uvicorn", "safetensors", "jinja2", "prometheus_client")
 
 
 def serve_command(
@@ -39,8 +38,7 @@ def serve_command(
 
     Example: secagg serve study.toml
     """
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise UsageError(f"secagg serve needs {', '.join(missing)}: pip install 'secagg[server]'")
+    require("secagg serve", "server", "starlette", "uvicorn", "safetensors", "jinja2", "prometheus_client")
     study = definition.load(path)
     definition.check_ready(study)
     beside = path.parent
@@ -123,7 +121,8 @@ def _serve(
                 server = make_server(
                     web, host=host, port=port, certificate=certificate, key=key, until_finished=until_finished
                 )
-                asyncio.run(server.serve())
+                with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:  # uvloop, where it is
+                    runner.run(server.serve())
             outcome = engine.progress.finished or "stopped; secagg serve goes on from here"
             theme.output().print(f"{outcome}; weights and transcript are in {state}")
             if engine.progress.finished:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -155,16 +155,18 @@ class Web:
         return _shape(welcome)
 
     async def _next(self, request: Request, head: RequestHead) -> Response:
-        cursor = _cursor(request)
+        return await self._poll(head, _cursor(request.query_params))
+
+    async def _poll(self, head: RequestHead, cursor: Cursor) -> Response:
         if self._polls.get(head.site, 0) >= MAX_POLLS_PER_SITE:
             raise Refused(429, "this site polls too often at the same time: is it running twice?")
         self._polls[head.site] = self._polls.get(head.site, 0) + 1
         try:
-            return await self._poll(head.site, cursor)
+            return await self._instruction(head.site, cursor)
         finally:
             self._polls[head.site] -= 1
 
-    async def _poll(self, site: int, cursor: Cursor) -> Response:
+    async def _instruction(self, site: int, cursor: Cursor) -> Response:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._poll_seconds
         while True:
@@ -202,15 +204,19 @@ class Web:
         return Response(status_code=204)
 
     async def _frame(self, request: Request, head: RequestHead) -> Response:
+        """Take a letter. With ``?have=`` the answer is what comes next, which saves every phase a request a site."""
         round_index, attempt, number = (request.path_params[name] for name in ("round", "attempt", "number"))
-        cursor = Cursor(round_index, attempt, busy=True)
+        asked = {**request.query_params, "round": round_index, "attempt": attempt, "busy": True}
+        then = _cursor(asked) if request.query_params else None
+        await self._receive(request, head, Cursor(round_index, attempt), number)
+        return Response(status_code=204) if then is None else await self._poll(head, then)
+
+    async def _receive(self, request: Request, head: RequestHead, cursor: Cursor, number: int) -> None:
         live = self.engine.live
-        if live is None or (live.opening.round, live.opening.attempt) != (round_index, attempt):
-            raise Refused(410, f"round {round_index}, attempt {attempt} is not in progress")
+        if live is None or (live.opening.round, live.opening.attempt) != (cursor.round, cursor.attempt):
+            raise Refused(410, f"round {cursor.round}, attempt {cursor.attempt} is not in progress")
         body, file = await receive_letter(request, head, self.engine.store.files, live.config.params)
-        letter = Delivery(head.site, number, head.sequence, body, head.digest, file)
-        await self._journalled(cursor, letter)
-        return Response(status_code=204)
+        await self._journalled(cursor, Delivery(head.site, number, head.sequence, body, head.digest, file))
 
     async def _journalled(self, cursor: Cursor, letter: Delivery) -> bool:
         """Wait for a letter's turn; those that came meanwhile are taken with it, and share its write to the disk."""
@@ -282,14 +288,14 @@ def _target(request: Request) -> str:
     return (path[start:] if start >= 0 else path) + (f"?{query}" if query else "")
 
 
-def _cursor(request: Request) -> Cursor:
-    """Read a cursor from the query.
+def _cursor(query: Mapping[str, Any]) -> Cursor:
+    """Read a cursor from a query.
 
     Raises:
         Refused: it is none.
     """
     try:
-        return msgspec.convert(dict(request.query_params), Cursor, strict=False)
+        return msgspec.convert(dict(query), Cursor, strict=False)
     except msgspec.ValidationError as error:
         raise Refused(400, f"the query is not a cursor: {error}") from None
 

@@ -2,7 +2,6 @@
 
 import json as jsonlib
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +19,7 @@ from secagg.demo.scenarios import SCENARIOS
 from secagg.demo.schemes import SCHEMES
 from secagg.demo.sweep_command import check_axis, sweep_command
 from secagg.errors import UsageError
+from secagg.extras import require
 from secagg.transcript.chain import Transcript
 
 DEFAULT_FOLDER = Path("secagg-demo")
@@ -194,7 +194,7 @@ def demo_command(
             epsilon=epsilon,
             delta=delta,
         )
-        _check_installed("sklearn", "matplotlib")
+        require("secagg demo", "demo", "sklearn", "matplotlib")
         folder = out if out is not None or json else DEFAULT_FOLDER
         if sweep is not None:
             study_command(private, repeats, folder, json=json)
@@ -231,7 +231,7 @@ def demo_command(
     folder = out if out is not None or json else DEFAULT_FOLDER
     if folder is not None:
         check_writable(folder)
-    _check_installed()
+    require("secagg demo", "demo", "torch", "sklearn", "matplotlib")
     if sweep is not None:
         sweep_command(sweep, config, repeats, folder, json=json)
         return
@@ -253,12 +253,6 @@ def demo_command(
     )
 
 
-def _check_installed(*names: str, extras: str = "demo") -> None:
-    missing = [name for name in names or ("torch", "sklearn", "matplotlib") if find_spec(name) is None]
-    if missing:
-        raise UsageError(f"secagg demo needs {', '.join(missing)}: pip install 'secagg[{extras}]'")
-
-
 def run_as_processes(config: DemoConfig, *, dropout_given: bool, json: bool) -> None:
     """Run the demo as processes over TLS and report.
 
@@ -269,7 +263,7 @@ def run_as_processes(config: DemoConfig, *, dropout_given: bool, json: bool) -> 
         raise UsageError(
             "with --processes nobody is made to vanish and no report is written: leave out --dropout, --out"
         )
-    _check_installed("torch", "sklearn", "starlette", "uvicorn", "safetensors", extras="demo,server")
+    require("secagg demo", "demo,server", "torch", "sklearn", "starlette", "uvicorn", "safetensors")
     with theme.progress(shown=not json) as bar:
         task = bar.add_task("rounds over TLS", total=config.rounds)
         from secagg.demo.processes import run_processes

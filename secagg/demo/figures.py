@@ -54,10 +54,10 @@ def bytes_bar(result: DemoResult) -> str:
         figure = Figure(figsize=(7.4, 2.5), layout="constrained")
         axes = figure.subplots()
         left, plain = 0.0, result.float32_bytes / 1000
-        colours = (theme.ORANGE, theme.GREEN, theme.BLUE, theme.VERMILION)
+        colours = (theme.ORANGE, theme.GREEN, theme.BLUE, theme.VERMILION, theme.SKY, theme.GREY)  # phases: 6 at most
         for number, (phase, count) in enumerate(result.uplink_by_phase.items()):
             label = f"{phase} {theme.human_bytes(count)}"
-            axes.barh(1, count / 1000, left=left, height=0.6, color=colours[number % 4], edgecolor="white", label=label)
+            axes.barh(1, count / 1000, left=left, height=0.6, color=colours[number], edgecolor="white", label=label)
             left += count / 1000
         axes.barh(0, plain, height=0.6, color="#bbbbbb", edgecolor="white")
         gap = plain / 80

@@ -51,11 +51,6 @@ def rotates(name: str) -> bool:
     return "rotation" in SCHEMES[name]
 
 
-def needs_seed(name: str) -> bool:
-    """Whether a scheme draws on the joint seed."""
-    return rotates(name) or SCHEMES[name]["rounding"] == "dither"
-
-
 def delta_settings(name: str, levels: int, limit: float, dim: int, clip: float | None) -> dict[str, object]:
     """Give the quantization of weight deltas.
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
 import quant
 from protocols import SecAggError, Secret
 from protocols.pairwise import LocalPolicy
-from protocols.pairwise.ledger import Participation
+from protocols.pairwise.ledger import Ledger, Participation
 from secagg.config import RoundConfig
 from secagg.errors import UsageError
 from secagg.integrations.parcel import Parcel
 from secagg.integrations.proposal import read_proposal
 from secagg.privacy import SitePrivacy
 from secagg.session import ClientSession
+from secagg.site.folder_lock import locked
+from secagg.site.store import SiteStore
 
 LOG = logging.getLogger("secagg.integrations")
 
@@ -45,6 +49,23 @@ class StoredLedger:
         self._store[LEDGER] = msgspec.msgpack.encode([*self.entries(), entry])
 
 
+@contextmanager
+def own_ledger(folder: Path | None) -> Iterator[Ledger | None]:
+    """Hold a site's own folder for one message and give the ledger in it; without a folder, nothing.
+
+    A stack may lose what it keeps for a site, give it back as it was, or hand it to two messages at once. What was said
+    then stands here: a second process waits for nobody, and is refused.
+
+    Raises:
+        UsageError: another message of this site is being answered, or the disk refuses.
+    """
+    if folder is None:
+        yield None
+        return
+    with locked(folder), closing(SiteStore(folder)) as store:
+        yield store
+
+
 @dataclass
 class _Open:
     session: ClientSession
@@ -63,6 +84,7 @@ class MemberRounds:
         identity: 32-byte Ed25519 secret of the roster identity, against an active server.
         privacy: the site's privacy ledger and policy; without them a private round is refused. With them,
             every other round is.
+        ledger: of what this site said, where it has one of its own; by default it stands in ``store`` and is as good.
     """
 
     def __init__(
@@ -71,12 +93,13 @@ class MemberRounds:
         policy: LocalPolicy,
         identity: Secret | None = None,
         privacy: SitePrivacy | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self._store = store
         self._policy = policy
         self._identity = identity
         self._privacy = privacy
-        self._ledger = StoredLedger(store)
+        self._ledger = StoredLedger(store) if ledger is None else ledger
         self._open: dict[str, _Open] = {}
 
     def answer(self, parcel: Parcel) -> Parcel:
@@ -98,13 +121,13 @@ class MemberRounds:
         """Take the parcels of one message; a round that is refused does not keep this site out of the others.
 
         Raises:
-            protocols.SecAggError: the message was about one round alone, and that was refused.
+            protocols.SecAggError, quant.QuantError: the message was about one round alone, and that was refused.
         """
         answers = []
         for parcel in parcels:
             try:
                 answers.append(self.answer(parcel))
-            except SecAggError as error:
+            except (SecAggError, quant.QuantError) as error:
                 if len(parcels) == 1:
                     raise
                 LOG.warning("round %s is refused: %s", parcel.round, error)

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
+import quant
 from protocols import LocalProtocolError, ParameterError, ProtocolError
 from protocols.pairwise import Phase, Roster
 from protocols.pairwise.steps import Outbound
-from secagg.aggregate import NO_MODEL
+from secagg.aggregation import NO_MODEL
 from secagg.config import RoundConfig
 from secagg.errors import RoundRefused, UsageError
 from secagg.integrations.parcel import Mail, Parcel, merge
@@ -176,7 +177,8 @@ class RoundSeries:
         """Run the current round to its end, setting up the upcoming one on the way.
 
         Raises:
-            RoundRefused: too few clients stayed, or shares opened to something else than was promised.
+            RoundRefused: too few clients stayed, shares opened to something else than was promised, or the sum is one
+                that no such round has, since a client masked what is on no grid, or all weights are zero.
         """
         if self.current is None:
             raise RoundRefused("no round is running")
@@ -186,7 +188,7 @@ class RoundSeries:
                 if self.current.phase is None:
                     return self.current.result(self._workers)
                 self.take(self._exchange(merge(requests, self._advance_upcoming())))
-        except ProtocolError as error:
+        except (ProtocolError, quant.InputError) as error:
             raise RoundRefused(f"the round ended without a sum: {error}") from error
 
     def _complete_setup(self, model_hash: bytes) -> Mail:

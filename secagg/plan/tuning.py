@@ -15,6 +15,7 @@ import numpy as np
 
 import quant
 from secagg.errors import UsageError
+from secagg.extras import require
 from secagg.plan.goal import Goal, masked_bytes
 from secagg.plan.rehearsal import Rehearsal, Task, accuracy_of
 
@@ -98,10 +99,9 @@ def tune(
     Raises:
         UsageError: Optuna is missing, or the task does not do what it should.
     """
-    try:
-        import optuna
-    except ImportError:
-        raise UsageError("--tune needs optuna: pip install 'secagg[tune]'") from None
+    require("--tune", "tune", "optuna")
+    import optuna
+
     if trials < 1:
         raise UsageError(f"--tune {trials} tries nothing: give at least 1")
     if layers and (sum(layers) != goal.updates.dim or not sample):

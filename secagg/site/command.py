@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ import typer
 
 from secagg import theme
 from secagg.errors import UsageError
+from secagg.extras import require
 from secagg.site.folder_lock import locked, state_folder
 from secagg.study import approval, definition, identity, policy, task
 from secagg.study.command import Json, PassphraseFile, passphrase_for
@@ -52,7 +52,7 @@ def join_command(
 
     Example: secagg join study.toml --key site.key --task task:train
     """
-    _check_installed("join")
+    require("secagg join", "server", "safetensors")
     from secagg.site.display import Display
     from secagg.site.link import FolderLink, HttpLink
     from secagg.site.participant import Participant
@@ -107,7 +107,7 @@ def check_command(
 
     Example: secagg check study.toml --key site.key
     """
-    _check_installed("check")
+    require("secagg check", "server", "safetensors")
     from secagg.site.preflight import Preflight
 
     phrase = passphrase_for(key, passphrase_file) if key.is_file() else None
@@ -154,9 +154,3 @@ def status_command(
         sys.stdout.write(jsonlib.dumps(told) + "\n")
     else:
         show(told, theme.output())
-
-
-def _check_installed(verb: str) -> None:
-    missing = [name for name in ("safetensors",) if find_spec(name) is None]
-    if missing:
-        raise UsageError(f"secagg {verb} needs {', '.join(missing)}: pip install 'secagg[server]'")

@@ -62,8 +62,8 @@ class Link(Protocol):
         """Fetch the weights with this hash."""
         ...
 
-    def send(self, cursor: Cursor, number: int, letter: bytes) -> None:
-        """Hand over one letter of frames."""
+    def send(self, cursor: Cursor, number: int, letter: bytes, *, then: bool) -> Instruction | None:
+        """Hand over one letter of frames; ``then`` waits in the same request for what comes after it."""
         ...
 
     def progress(self, fraction: float) -> None:
@@ -116,8 +116,7 @@ class SignedLink:
         """Ask what to do; waits up to half a minute."""
         busy = "true" if cursor.busy else "false"
         query = f"round={cursor.round}&attempt={cursor.attempt}&busy={busy}&have={cursor.have}"
-        answer = self._ask("GET", f"/v1/next?{query}")
-        return None if answer.status == 204 else messages.decode_instruction(answer.body)
+        return _instruction(self._ask("GET", f"/v1/next?{query}"))
 
     def model(self, model: bytes) -> bytes:
         """Fetch the weights with this hash.
@@ -130,9 +129,18 @@ class SignedLink:
             raise Refusal(502, "the weights that came are not those that were announced")
         return body
 
-    def send(self, cursor: Cursor, number: int, letter: bytes) -> None:
-        """Hand over one letter of frames."""
-        self._ask("POST", f"/v1/frames/{cursor.round}/{cursor.attempt}/{number}", letter)
+    def send(self, cursor: Cursor, number: int, letter: bytes, *, then: bool) -> Instruction | None:
+        """Hand over one letter of frames.
+
+        Args:
+            cursor: where this site is.
+            number: of the letter.
+            letter: its bytes.
+            then: ask in the same request what to do next, as `next` does.
+        """
+        query = f"?have={cursor.have}" if then else ""
+        answer = self._ask("POST", f"/v1/frames/{cursor.round}/{cursor.attempt}/{number}{query}", letter)
+        return _instruction(answer)
 
     def progress(self, fraction: float) -> None:
         """Tell how far training is; failures do not matter."""
@@ -275,6 +283,11 @@ def _explained(error: OSError | HTTPException, base: str) -> str:
         )
     host = urlsplit(base).hostname
     return f"cannot reach {host}: {text} (outbound HTTPS must be open; behind a proxy, set HTTPS_PROXY)"
+
+
+def _instruction(answer: Answer) -> Instruction | None:
+    """Read what to do; 204 says: nothing yet."""
+    return None if answer.status == 204 else messages.decode_instruction(answer.body)
 
 
 def _reason(body: bytes) -> str:

@@ -18,7 +18,7 @@ from secagg.study import approval, receipt, weights
 from secagg.study.approval import Approval
 from secagg.study.policy import SitePolicy
 from secagg.transcript.receipts import Receipt, is_signed
-from secagg.transport.messages import Cursor, Finished, Frame, Hello, Offer, Over
+from secagg.transport.messages import Cursor, Finished, Frame, Hello, Instruction, Offer, Over
 
 T = TypeVar("T")
 Observe = Callable[[str, dict[str, Any]], None]
@@ -35,6 +35,10 @@ NOT_FOUND = 404
 
 _TEMPORARY = frozenset({408, 425, 429, 507})
 """Refusals after which the same request may succeed."""
+
+
+GONE = 410
+"""The attempt is not in progress any more."""
 
 
 class Leave(Exception):
@@ -75,6 +79,8 @@ class Participant:
         if self._round is None:
             self._store.leave_out_round()
         self._last = Cursor()
+        self._heard: Instruction | None = None
+        self._verified: set[Approval] = set()
         self._broken = 0
         self._told = 0.0
 
@@ -98,10 +104,10 @@ class Participant:
         self._observe("welcome", {"members": welcome.members})
 
     def step(self) -> Finished | None:
-        """Send what is to be sent, ask once what to do, and do it; return the end of the study."""
+        """Hear what to do, do it, and send what is to be sent; return the end of the study."""
+        heard, self._heard = self._heard, None
         try:
-            self._flush()
-            instruction = self._reach(lambda: self._link.next(self._cursor))
+            instruction = heard or self._flush() or self._reach(lambda: self._link.next(self._cursor))
             if isinstance(instruction, Finished):
                 if self._round is not None:
                     self._close(None)  # only a coordinator that deviates says so in the middle; secrets go all the same
@@ -113,7 +119,7 @@ class Participant:
                 self._take(instruction)
             elif isinstance(instruction, Over):
                 self._end(instruction)
-            self._flush()
+            self._heard = self._flush()
         except Leave as reason:
             self._leave(str(reason))
         return None
@@ -179,10 +185,9 @@ class Participant:
         Raises:
             UsageError: the coordinator invites somebody who has not approved the study.
         """
-        study = self._member.study
         given = {entry.site: entry for entry in offer.approvals}
         for site in offer.clients:
-            if site not in given or not approval.is_valid(study, given[site]):
+            if site not in given or not self._has_signed(given[site]):
                 raise UsageError(f"the coordinator invites site {site}, which has not signed this study: ask the lead")
         self._check_logged(offer)
         self._check_round(offer)
@@ -206,6 +211,12 @@ class Participant:
             )
         if offer.round == 0 and offer.model.hex() != study.model.sha256:
             raise UsageError("the coordinator begins with other weights than those that were signed: ask the lead")
+
+    def _has_signed(self, given: Approval) -> bool:
+        """Tell whether a member's approval of this study is valid; one that was is not verified in every round."""
+        if given not in self._verified and approval.is_valid(self._member.study, given):
+            self._verified.add(given)
+        return given in self._verified
 
     def _check_logged(self, offer: Offer) -> None:
         """Refuse a coordinator whose log lacks a round that it told this site was summed with it.
@@ -314,20 +325,25 @@ class Participant:
 
     # -- the network -----------------------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
-        """Send what is in the outbox, byte for byte, until the coordinator has it."""
+    def _flush(self) -> Instruction | None:
+        """Send what is in the outbox, byte for byte, until the coordinator has it; return what it answers to it."""
         if self._round is None:
-            return
-        cursor = self._round.cursor
+            return None
+        cursor, told = self._round.cursor, None
         for letter in self._store.unsent():
             try:
-                self._reach(lambda: self._link.send(cursor, letter.number, letter.data))  # noqa: B023  # called at once
+                told = self._reach(lambda: self._link.send(cursor, letter.number, letter.data, then=letter.last))  # noqa: B023  # called at once
             except UsageError as error:
                 refusal = error.__cause__
-                if isinstance(refusal, Refusal) and refusal.status in (409, 410, 422):
+                if not isinstance(refusal, Refusal):
+                    raise
+                if refusal.status == GONE:
+                    return None  # the attempt is over, perhaps with this very letter: `next` tells how
+                if refusal.status in (409, 422):
                     raise Leave(refusal.reason) from None
                 raise
             self._store.acknowledged(letter.number)
+        return told
 
     def _progress(self, fraction: float) -> None:
         now = time.monotonic()

@@ -42,7 +42,9 @@ class Finding:
 
 @dataclass
 class Preflight:
-    """Looks at one site's files and its way to the coordinator; changes nothing.
+    """Looks at one site's files and its way to the coordinator.
+
+    It changes nothing but the number of messages that this site has sent, and makes the state folder that counts them.
 
     Attributes:
         path: the study file.
@@ -93,12 +95,10 @@ class Preflight:
         rules = policy.load(self.policy_file)
         if study is not None:
             rules.for_rounds(study)
-            privacy = rules.site_privacy(self.policy_file.parent, study)
-            if privacy is not None and rules.privacy is not None:
-                spent = privacy.ledger.epsilon(privacy.cohort)
-                privacy.ledger.close()
-                budget = f"epsilon {spent:.3f} of {rules.privacy.epsilon:g} of cohort {privacy.cohort!r} is spent"
-                return rules, f"{self.policy_file} allows the study; {budget}"
+            if (budget := rules.privacy) is not None:
+                spent = budget.spent(self.policy_file.parent, study)
+                told = f"epsilon {spent:.3f} of {budget.epsilon:g} of cohort {budget.cohort!r} is spent"
+                return rules, f"{self.policy_file} allows the study; {told}"
         return rules, f"{self.policy_file} allows the study"
 
     def _key(self) -> tuple[identity.Identity, str]:

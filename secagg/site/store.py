@@ -36,10 +36,17 @@ RESERVE = 10_000
 
 
 class Letter(NamedTuple):
-    """Frames on their way to the coordinator together, the ``number``-th letter of its attempt."""
+    """Frames on their way to the coordinator together.
+
+    Attributes:
+        number: counts the letters of the attempt, from 0.
+        data: the bytes of the ``transport.messages.Letter``.
+        last: whether no further letter is waiting.
+    """
 
     number: int
     data: bytes
+    last: bool
 
 
 class SiteStore(Durable):
@@ -123,9 +130,10 @@ class SiteStore(Durable):
         What was acknowledged is not written down: after a restart all are sent again, and the coordinator knows them.
         """
         query = "SELECT number, data, file FROM outbox WHERE number > ? ORDER BY number LIMIT 1"
+        last = self._db.execute("SELECT MAX(number) FROM outbox").fetchone()[0]
         while (row := self._db.execute(query, (self._acknowledged,)).fetchone()) is not None:
             number, data, file = row
-            yield Letter(number, self.read_file(file) if data is None else data)
+            yield Letter(number, self.read_file(file) if data is None else data, number == last)
 
     def acknowledged(self, number: int) -> None:
         """Note that the coordinator has a letter; it stays here until the round closes."""

@@ -14,11 +14,12 @@ from rich.console import Console
 from protocols import SystemEntropy
 from secagg import theme
 from secagg.errors import UsageError
+from secagg.extras import require
 from secagg.study import approval, definition, folder, identity, task, weights
 from secagg.study import cohort as cohorts
 from secagg.study.definition import Study
 
-study_app = typer.Typer(help="Set up a study: files, members, signatures.", no_args_is_help=True)
+study_app = typer.Typer(help="Set up a study: files, members, signatures.", no_args_is_help=True, add_completion=False)
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file.")]
 PassphraseFile = Annotated[Path | None, typer.Option(help="File with the key's passphrase on its first line.")]
@@ -87,6 +88,7 @@ def new_command(
 
     Example: secagg study new tumours --name "Tumours 2027" --coordinator https://coordinator.example.org:8443
     """
+    require("secagg study new", "server", "safetensors")
     folder.create(where, name, coordinator, SystemEntropy())
     _initial_weights(where / "study.toml", "task:initial", where)
     if json:
@@ -113,6 +115,7 @@ def model_command(
 
     Example: secagg study model study.toml --task task:initial
     """
+    require("secagg study model", "server", "safetensors")
     _initial_weights(path, source, path.parent)
     study = definition.load(path)
     console = theme.output()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -51,27 +53,55 @@ class PrivacyBudget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ledger: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")] = "privacy-ledger.db"
 
     def open(self, folder: Path, study: Study) -> SitePrivacy:
-        """Open the ledger beside the policy.
+        """Open the ledger beside the policy, made if it is missing, and the budget of this cohort in it.
 
         Raises:
             UsageError: a ledger that cannot be used, or whose budget for this cohort is another one.
         """
+        with _said_of_the_policy():
+            rules, budget = self._rules(study), self._budget()
+            ledger = Ledger(folder / self.ledger)
+            ledger.open_cohort(self.cohort, budget)
+        return SitePrivacy(ledger, rules, self.cohort)
+
+    def spent(self, folder: Path, study: Study) -> float:
+        """Return the epsilon that this cohort has spent so far; makes no ledger and no budget.
+
+        Raises:
+            UsageError: as `open` would.
+        """
+        path = folder / self.ledger
+        with _said_of_the_policy():
+            self._rules(study)
+            budget = self._budget()
+            if not path.exists():
+                return 0.0
+            with Ledger(path) as ledger:
+                if self.cohort not in ledger.cohorts():
+                    return 0.0
+                ledger.open_cohort(self.cohort, budget)  # known already: refuses another budget, changes nothing
+                return ledger.epsilon(self.cohort)
+
+    def _budget(self) -> Budget:
         unit = Unit(self.unit)
         relation = Relation.ADD_REMOVE if unit is Unit.PATIENT else Relation.ZERO_OUT
-        try:
-            ledger = Ledger(folder / self.ledger)
-            ledger.open_cohort(
-                self.cohort, Budget(epsilon=self.epsilon, delta=self.delta, unit=unit, relation=relation)
-            )
-            rules = LocalPrivacyPolicy(
-                max_survivors=self.max_survivors or len(study.site),
-                clip=self.clip,
-                min_colluders=self.min_colluders,
-                max_delta=self.delta,
-            )
-        except (LedgerError, PrivacyInputError, sqlite3.Error) as error:
-            raise UsageError(f"policy.toml, [privacy]: {error}") from None
-        return SitePrivacy(ledger, rules, self.cohort)
+        return Budget(epsilon=self.epsilon, delta=self.delta, unit=unit, relation=relation)
+
+    def _rules(self, study: Study) -> LocalPrivacyPolicy:
+        return LocalPrivacyPolicy(
+            max_survivors=self.max_survivors or len(study.site),
+            clip=self.clip,
+            min_colluders=self.min_colluders,
+            max_delta=self.delta,
+        )
+
+
+@contextmanager
+def _said_of_the_policy() -> Iterator[None]:
+    try:
+        yield
+    except (LedgerError, PrivacyInputError, sqlite3.Error) as error:
+        raise UsageError(f"policy.toml, [privacy]: {error}") from None
 
 
 class SitePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

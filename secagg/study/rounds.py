@@ -97,6 +97,25 @@ def _goal(study: Study, clients: int) -> Goal | None:
     )
 
 
+def noise_over_clip(study: Study, dim: int) -> float:
+    """Return the standard deviation of the noise in a sum over the most that one site's data can add to it (its norm).
+
+    With unit *patient* that is the clip times the patients of the largest site: the noise hides a patient, not a site.
+
+    Args:
+        study: what was signed; 0 for one without ``[privacy]``, and for one that counts and does not train.
+        dim: coordinates of an update.
+
+    Raises:
+        UsageError: a promise that cannot be kept.
+    """
+    goal, promised = _goal(study, len(study.ids)), study.privacy
+    if goal is None or promised is None or study.analytics:
+        return 0.0
+    counted = promised.patients if promised.unit == "patient" else 1
+    return _fitted(promised, goal, len(study.ids), dim).sigma / (promised.clip * counted)
+
+
 @lru_cache(maxsize=8)
 def _fitted(promised: Privacy, goal: Goal, clients: int, dim: int) -> Fitted:
     """Choose grid and noise; everybody computes the same, and is held to it by the hash of the round's parameters."""

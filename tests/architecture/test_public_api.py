@@ -65,6 +65,12 @@ def test_package_names_its_public_api(name):
     assert getattr(load(name), "__all__", ()), f"{name}/__init__.py must say what is public in __all__"
 
 
+def test_types_see_what_is_public():
+    """Type checkers read ``secagg.library``; who runs the code is given what ``__all__`` says."""
+    library = load("secagg.library")
+    assert {name for name in vars(library) if not name.startswith("_")} == set(load("secagg").__all__)
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [

@@ -67,9 +67,8 @@ def test_a_training_run_as_built_keeps_its_claim_and_learns() -> None:
 
 @pytest.mark.parametrize("broken", [NO_CLIP, NO_NOISE])
 def test_without_clip_or_noise_the_bound_exceeds_the_claim(broken: Weakness) -> None:
-    bound = audited(broken).bounds[-1]
-    assert bound.refutes(CLAIM)
-    assert bound.epsilon > 2
+    """Eight runs without a clip gave 1.9 to 3.0; without noise, 5.4 every time."""
+    assert audited(broken).bounds[-1].refutes(CLAIM)
 
 
 def test_canaries_are_half_there_and_as_long_as_the_clip() -> None:

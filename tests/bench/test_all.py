@@ -49,7 +49,7 @@ def test_rows_have_the_promised_keys(name: str, run: Run) -> None:
 
 def test_page_is_whole_and_alone(folder: Path) -> None:
     page = (folder / "report.html").read_text()
-    assert page.count("<svg") >= 8
+    assert page.count("<svg") >= 9
     assert not re.findall(r'(?:src|href)="(?!#)', page)
     assert "quick run" in page
 

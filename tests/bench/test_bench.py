@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from secagg.bench.command import ALONE, BENCHES
+from secagg.bench.measure import Effort
+from secagg.bench.peers import elsewhere
+from secagg.bench.peers.inputs import Inputs
 from secagg.cli import main
+
+OWN = {peer: os.environ.get(f"SECAGG_{peer}_PYTHON") for peer in elsewhere.PEERS}
 
 KEYS = {
     "masking": {"case", "gbps", "limit_gbps", "fraction"},
@@ -21,6 +29,7 @@ KEYS = {
     "peers": {"system", "clients", "dim", "dropped", "client_seconds", "server_seconds", "uplink_bytes", "exact"},
     "engines": {"engine", "versions", "system", "adversary", "nodes", "dim", "dropped", "seconds", "exact"},
     "mechanism": {"mechanism", "clients", "dim", "epsilon", "bits", "mse", "mse_gaussian"},
+    "epsilon": {"dataset", "rounds", "dropped", "seeds", "epsilon", "distributed", "trusted", "local", "open", "exact"},
     "consortium": {"case", "seconds", "floor_seconds", "load", "masked-input"},
     "noise": {"law", "sigma", "draws_per_second", "peer", "peer_draws_per_second"},
 }
@@ -35,6 +44,8 @@ def _no_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines are run by ``-m stacks``; here their interpreters lack them, whatever is installed."""
     for stack in ("FLOWER", "NVFLARE"):
         monkeypatch.setenv(f"SECAGG_{stack}_PYTHON", shutil.which("false") or "false")
+    for peer in ("TENSEAL", "FEDBIOMED"):
+        monkeypatch.delenv(f"SECAGG_{peer}_PYTHON", raising=False)
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,6 +76,34 @@ def test_figures_and_a_picture_of_the_peers_are_kept(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "peers.json").read_text())
     assert {row["clients"] for row in report["rows"]} == {5, 20}
     assert (tmp_path / "peers.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("python", "says"),
+    [(sys.executable, "No module named 'fedbiomed'"), ("false", "ended with code 1"), ("nowhere", "No such file")],
+)
+def test_a_peer_is_run_by_the_interpreter_that_is_named_or_said_to_be_missing(
+    python: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if python == sys.executable and importlib.util.find_spec("fedbiomed"):
+        pytest.skip("Fed-BioMed is installed here")
+    monkeypatch.setenv("SECAGG_FEDBIOMED_PYTHON", python)
+    (row,) = elsewhere.round_of("FEDBIOMED", Inputs(3, 50, 0), Effort())
+    assert says in row["note"]
+    assert row["client_seconds"] is None
+
+
+@pytest.mark.stacks
+@pytest.mark.parametrize(("peer", "exact"), [("FEDBIOMED", True), ("TENSEAL", False)])
+def test_a_peer_in_its_own_environment_opens_the_same_mean(peer: str, exact: bool) -> None:
+    python = OWN.get(peer)
+    if not python:
+        pytest.skip(f"name an interpreter in SECAGG_{peer}_PYTHON")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(f"SECAGG_{peer}_PYTHON", python)
+        (row,) = elsewhere.round_of(peer, Inputs(5, 20_000, 0), Effort())
+    assert row["exact"] is exact, row
+    assert row["max_error"] < 1e-3
 
 
 def test_the_sampler_that_is_missing_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,11 +19,12 @@ from secagg.coordinator.live_round import Contradiction, Delivery
 from secagg.coordinator.lock import StateLock
 from secagg.coordinator.store import Store
 from secagg.errors import UsageError
+from secagg.site.link import Unreachable
 from secagg.site.participant import Participant
 from secagg.study import folder
 from secagg.study.durable import StorageError
 from secagg.study.receipt import Receipt, SignedReceipt
-from secagg.transport.messages import Cursor
+from secagg.transport.messages import Cursor, Instruction, Over
 from tests.consortium.test_study_over_tls import after
 from tests.support.consortium import MODEL, DirectLink, Lab, known_update
 
@@ -254,6 +255,30 @@ def test_nothing_else_is_taken_under_a_number(play: Play) -> None:
     assert "never say it twice" in str(told)
     (told,) = play.engine.accept(Cursor(round_index + 1), [letter])
     assert isinstance(told, LateFrame)
+
+
+def test_an_answer_that_is_lost_while_the_round_closes(play: Play) -> None:
+    """The last letter is taken, its answer is not heard: the site asks again, and has its receipt all the same."""
+    play.join(1, 2, 3, 4, 5)
+    link, lost = play.link(5), []
+    heard = link.send
+
+    def send(cursor: Cursor, number: int, letter: bytes, *, then: bool) -> Instruction | None:
+        heard(cursor, number, letter, then=then)
+        told = link.next(cursor) if then else None
+        if isinstance(told, Over) and not lost:
+            lost.append(told)
+            raise Unreachable("the answer is lost")
+        return told
+
+    link.send = send  # type: ignore[method-assign]
+    play.until(1)
+    play.steps(2)
+    assert lost
+    assert "left" not in play.events[5]
+    assert play.events[5].count("receipt") == 1
+    assert play.receipts[0].included == (1, 2, 3, 4, 5)
+    play.check_sums()
 
 
 def fill(store: Store) -> None:

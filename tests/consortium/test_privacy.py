@@ -11,6 +11,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from secagg.attack import leakage
+from secagg.attack.outcomes import Outcome
+from secagg.attack.setting import read_setting
 from secagg.audit.audit import audit_file
 from secagg.coordinator.metrics import StudyCollector
 from secagg.coordinator.page import Page
@@ -255,6 +258,26 @@ def test_the_preflight_says_what_is_spent(make_lab) -> None:
     findings = {finding.what: finding for finding in look.findings()}
     assert findings["policy"].good
     assert f"epsilon 0.000 of 1 of cohort '{COHORT}' is spent" in findings["policy"].says
+    assert not list(rules.parent.glob("privacy-ledger*")), "a look opens no budget: the policy may still change"
+    budget().privacy.open(rules.parent, lab.study).ledger.close()
+    findings = {finding.what: finding for finding in look.findings()}
+    assert findings["policy"].good
+    rules.write_text(rules.read_text().replace("epsilon = 1.0", "epsilon = 2.0"))
+    findings = {finding.what: finding for finding in look.findings()}
+    assert not findings["policy"].good
+    assert "another budget" in findings["policy"].says
+
+
+def test_the_attacks_meet_the_noise_that_a_study_promises(make_lab) -> None:
+    """Sized for a patient it is less than a site's clip; sized for a site it is more, and membership is not seen."""
+    lab = private_lab(make_lab, 2)
+    path = lab.home / "site1" / "study.toml"
+    by_patient = read_setting(path).noise_multiplier
+    path.write_text(path.read_text().replace("patients = 50", 'unit = "site"'))
+    by_site = read_setting(path).noise_multiplier
+    assert by_site == pytest.approx(50 * by_patient, rel=0.1)
+    assert leakage.membership(read_setting(path, noise_multiplier=0.0)).outcome is Outcome.POSSIBLE
+    assert leakage.membership(read_setting(path)).outcome is Outcome.STOPPED
 
 
 def test_how_far_a_private_task_is_stays_at_the_site(private_play: Play) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import stat
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,13 @@ def lead(tmp_path: Path) -> Path:
     for site in (1, 2, 3):
         folder.add_site(path, identity.create(tmp_path / f"{site}.key", f"hospital {site}", SystemEntropy()))
     return path
+
+
+def test_without_the_server_extra_no_study_is_begun(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    assert main(["study", "new", str(tmp_path / "st")]) == 2
+    assert "pip install 'secagg[server]'" in capsys.readouterr().err
+    assert not (tmp_path / "st").exists()
 
 
 def test_the_ceremony_on_one_laptop(tmp_path: Path, capsys, monkeypatch) -> None:

@@ -1,4 +1,8 @@
-"""Secure aggregation over a shared folder (a synchronised drive, or a stick that is carried): nobody opens a port."""
+"""Secure aggregation over a shared folder (a synchronised drive, or a stick that is carried): nobody opens a port.
+
+Whoever can write in the folder can speak for the server and for every site: as it stands, for a folder in which each
+writes its own files only. Among members that do not trust each other: adversary="active", with a roster.
+"""
 
 import sys
 import tempfile

@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from secagg.bench.whole import REFERENCE, read_run
-from secagg.cli import app
+from secagg.cli import app, whole
 from tests.examples import notebooks, readme_tables
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def test_console_commands_exist(name: str, block: str) -> None:
     for line in block.splitlines():
         words = shlex.split(line.removeprefix("$ "), comments=True)
         if words[:1] == ["secagg"]:
-            command = commands[words[1]]
+            command = whole(commands[words[1]])
             command = command.commands[words[2]] if hasattr(command, "commands") else command
             options = {option for parameter in command.params for option in parameter.opts}
             assert {word for word in words if word.startswith("--")} <= options, name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,8 @@ import quant
 from protocols import RemoteProtocolError
 from protocols.pairwise import LocalPolicy
 from secagg import RoundConfig, UsageError
-from secagg.integrations.letters import read_letters, write_letters
-from secagg.integrations.member import KEPT_ROUNDS, MemberRounds
+from secagg.integrations.letters import read_answer, read_letters, write_letters
+from secagg.integrations.member import KEPT_ROUNDS, MemberRounds, StoredLedger
 from secagg.integrations.parcel import Parcel
 from secagg.integrations.proposal import propose, read_proposal
 from secagg.integrations.series import HostedRound
@@ -37,6 +39,19 @@ def test_a_proposal_is_read_as_it_was_written() -> None:
             read_proposal(wrong)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"study": ["s"]}, {"round_index": 2.5}, {"attempt": True}, {"clients": [1, 2, 3, 4.5]}, {"threshold": 3.0}],
+)
+def test_a_proposal_of_other_types_is_refused_and_the_ledger_stays_readable(wrong: dict[str, object]) -> None:
+    store: dict[str, bytes] = {}
+    text = json.dumps({**json.loads(propose(config())), **wrong})
+    with pytest.raises(UsageError, match="proposal"):
+        MemberRounds(store, LocalPolicy()).answer(Parcel("r", 1, proposal=text))
+    MemberRounds(store, LocalPolicy()).answer(proposal())
+    assert len(StoredLedger(store).entries()) == 1
+
+
 @pytest.mark.fast
 def test_letters_are_parcels_or_refused() -> None:
     parcels = [Parcel("a", 3, (b"x", b"y"), "text"), Parcel("b", 4)]
@@ -44,6 +59,8 @@ def test_letters_are_parcels_or_refused() -> None:
     for wrong in (None, [["a", "3", [b""], ""]], [["a", 3, ["x"], ""]], [["a", 3]]):
         with pytest.raises(UsageError, match="parcels"):
             read_letters(wrong)
+        assert read_answer(3, wrong) == []
+    assert read_answer(3, RuntimeError("what FLARE gives of a site that raised")) == []
 
 
 def test_a_round_that_is_refused_keeps_nobody_out_of_the_others() -> None:

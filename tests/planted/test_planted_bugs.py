@@ -31,12 +31,12 @@ BUGS = [
     Bug(
         "sign-of-a-pairwise-mask", "protocols/pairwise/masking.py",
         "negative=client > other)", "negative=False)",
-        "tests/secagg/test_aggregate.py::test_mean_of_flat_vectors",
+        "tests/secagg/test_aggregation.py::test_mean_of_flat_vectors",
     ),
     Bug(
         "self-mask-missing", "protocols/pairwise/masked_input.py",
         "terms = [masking.self_mask(client, state.self_mask_seed)]", "terms: list[masking.MaskTerm] = []",
-        "tests/secagg/test_aggregate.py::test_mean_of_flat_vectors",
+        "tests/secagg/test_aggregation.py::test_mean_of_flat_vectors",
     ),
     Bug(
         "threshold-off-by-one", "protocols/pairwise/share_keys.py",

@@ -51,16 +51,6 @@ class InsecurePublic:
         return InsecureSeededStream(f"{self.seed}/{label}/{client}")
 
 
-class ConstantPublic:
-    """Every public stream is the same bytes over and over: the worst that a seed can do."""
-
-    def __init__(self, coin):
-        self.coin = coin
-
-    def stream(self, label, client=None):
-        return ConstantStream(self.coin)
-
-
 class NoStream:
     """Fails the test when randomness is asked for."""
 

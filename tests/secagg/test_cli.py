@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 
-from secagg.cli import main
+from secagg.cli import app, main, whole
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,6 +135,22 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"secagg {command} --" in " ".join(out.split())
 
 
+def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+    entries = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert len(entries) == 12
+    for name, entry in entries.items():
+        assert " ".join(whole(entry).help.split("\n\n")[0].split()) == entry.help, name
+
+
+def test_a_list_of_commands_and_a_wrong_name_say_no_more_than_they_should(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ((), ("study",)):
+        code, out, err = run(capsys, *arguments)
+        assert (code, err) == (2, "")
+        assert "Commands" in out
+    code, _, err = run(capsys, "simulat")
+    assert (code, err.count("simulate")) == (2, 1)
+
+
 def test_the_installed_program_and_module_agree() -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "secagg", "simulate", "--clients", "1", "--json"],
@@ -144,10 +161,28 @@ def test_the_installed_program_and_module_agree() -> None:
     assert finished.stderr.startswith("secagg: ")
 
 
-def test_core_imports_no_framework() -> None:
-    probe = "import sys, secagg, secagg.cli; print([n for n in ('torch', 'sklearn', 'matplotlib') if n in sys.modules])"
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["--help"], ["numpy", "cryptography", "msgspec", "quant", "protocols"]),
+        (["simulat"], ["secagg.library", "torch", "sklearn", "matplotlib"]),
+        (["audit", "--help"], ["secagg.session", "secagg.coordinator", "secagg.site", "torch", "matplotlib"]),
+        (["demo", "--help"], ["torch", "sklearn", "matplotlib", "starlette"]),
+    ],
+)
+def test_a_command_loads_its_own_code_only(arguments: list[str], absent: list[str]) -> None:
+    probe = (
+        f"import sys, secagg.cli; secagg.cli.main({arguments!r})\n"
+        f"sys.stderr.write('loaded: ' + ' '.join(name for name in {absent!r} if name in sys.modules))"
+    )
     finished = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert finished.stdout.strip() == "[]"
+    assert finished.stderr.endswith("loaded: ")
+
+
+def test_a_public_name_is_the_call_and_not_a_module_of_its_name() -> None:
+    probe = "import secagg.attack.canaries, secagg; print(callable(secagg.aggregate), secagg.analytics.Query.__name__)"
+    finished = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert finished.stdout.split() == ["True", "Query"]
 
 
 def test_a_foreign_quant_is_refused_at_import(tmp_path: Path) -> None:

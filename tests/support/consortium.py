@@ -267,7 +267,7 @@ class DirectLink:
     def model(self, model: bytes) -> bytes:
         return self.engine.models.path(model).read_bytes()
 
-    def send(self, cursor: messages.Cursor, number: int, letter: bytes) -> None:
+    def send(self, cursor: messages.Cursor, number: int, letter: bytes, *, then: bool) -> messages.Instruction | None:
         self.sent.append((cursor.round, cursor.attempt, number, letter))
         digest = hashlib.sha256(letter).digest()
         try:
@@ -282,6 +282,7 @@ class DirectLink:
             raise Refusal(422, str(error)) from None
         except StorageError as error:
             raise Refusal(507, str(error)) from None
+        return None  # nothing is heard before the test makes the next step
 
     def progress(self, fraction: float) -> None:
         pass

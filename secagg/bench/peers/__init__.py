@@ -7,7 +7,7 @@ update on the grid included (median over clients), and what the server computes,
 from __future__ import annotations
 
 from secagg.bench.measure import Effort, Row
-from secagg.bench.peers import ckks, flower, lom, ours
+from secagg.bench.peers import elsewhere, ours
 from secagg.bench.peers.inputs import Inputs
 
 
@@ -26,11 +26,11 @@ def bench(effort: Effort) -> list[Row]:
     for bits in (8, 22):
         rows += ours.round_of(inputs, effort, bits, workers=1)
     rows += ours.round_of(inputs, effort, 8, workers=2)
-    rows += flower.round_of(inputs, effort)
+    rows += elsewhere.round_of("FLOWER", inputs, effort)
     for bits in (8, 22):
         rows += ours.round_of(few, effort, bits, workers=1)
-    rows += ckks.round_of(few, effort)
-    rows += lom.round_of(few, effort)
+    rows += elsewhere.round_of("TENSEAL", few, effort)
+    rows += elsewhere.round_of("FEDBIOMED", few, effort)
     return [_with_ratios(row, rows) for row in rows]
 
 

@@ -16,16 +16,7 @@ SLOTS = 4096
 
 def round_of(inputs: Inputs, effort: Effort) -> list[Row]:
     """Encrypt at every client, add at the server, decrypt at a client; or say that TenSEAL is missing."""
-    row: Row = {
-        "system": "TenSEAL CKKS: not installed",
-        "clients": inputs.clients,
-        "dim": inputs.dim,
-        "dropped": inputs.dropped,
-        "client_seconds": None,
-        "server_seconds": None,
-        "uplink_bytes": None,
-        "exact": None,
-    }
+    row = inputs.missing("TenSEAL CKKS: not installed")
     try:
         import tenseal
     except ImportError as error:

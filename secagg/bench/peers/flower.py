@@ -21,16 +21,7 @@ CLIPPING, LEVELS, MODULUS = 8.0, 1 << 22, 1 << 32
 
 def round_of(inputs: Inputs, effort: Effort) -> list[Row]:
     """Run one round, or say that Flower is missing."""
-    row: Row = {
-        "system": "Flower SecAgg+",
-        "clients": inputs.clients,
-        "dim": inputs.dim,
-        "dropped": inputs.dropped,
-        "client_seconds": None,
-        "server_seconds": None,
-        "uplink_bytes": None,
-        "exact": None,
-    }
+    row = inputs.missing("Flower SecAgg+")
     try:
         return [row | _Round(inputs, effort).run()]
     except ImportError as error:

@@ -21,16 +21,7 @@ CLIPPING, TARGET = 3.0, 1 << 13
 
 def round_of(inputs: Inputs, effort: Effort) -> list[Row]:
     """Mask at every client and add at the server; or say that Fed-BioMed is missing."""
-    row: Row = {
-        "system": "Fed-BioMed LOM: not installed",
-        "clients": inputs.clients,
-        "dim": inputs.dim,
-        "dropped": 0,
-        "client_seconds": None,
-        "server_seconds": None,
-        "uplink_bytes": None,
-        "exact": None,
-    }
+    row = inputs.missing("Fed-BioMed LOM: not installed")
     try:
         from fedbiomed.common.secagg import LOM
     except ImportError as error:

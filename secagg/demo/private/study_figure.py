@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,7 +25,11 @@ def study_png(study: Study) -> bytes:
         figure = Figure(figsize=(3.6 * len(groups) + 1, 6.4), dpi=150, layout="constrained")
         axes = figure.subplots(2, len(groups), sharey="row", sharex=True, squeeze=False, height_ratios=(3, 2))
         for above, below, (dropped, cells) in zip(axes[0], axes[1], groups.items(), strict=True):
-            _accuracies(above, cells)
+            accuracies(
+                above,
+                [cell.epsilon for cell in cells],
+                {arm: [cell.accuracy[arm] for cell in cells] for arm in ARMS},
+            )
             _differences(below, cells)
             above.set_title(f"{dropped} of {study.config.sites} sites dropping", fontsize=11)
             below.set_xlabel("epsilon")
@@ -41,13 +47,13 @@ def study_png(study: Study) -> bytes:
         return png(figure)
 
 
-def _accuracies(axes: Axes, cells: list[Cell]) -> None:
-    epsilons = [cell.epsilon for cell in cells]
+def accuracies(axes: Axes, epsilons: Sequence[float], by_arm: Mapping[str, Sequence[float]]) -> None:
+    """Draw the accuracies of all arms (0 to 1) at each epsilon."""
     for arm, what in ARMS.items():
         colour, marker, style, width = LOOKS[arm]
         axes.plot(
             epsilons,
-            [cell.accuracy[arm] for cell in cells],
+            by_arm[arm],
             color=colour,
             marker=marker,
             markersize=5,

@@ -17,10 +17,13 @@ from flwr.proto.message_pb2 import Context as ProtoContext
 from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.supercore.task_identity import TaskIdentity
 
+from secagg.integrations.flower.mod import SecAggMod
+
 if __name__ == "__main__":
     answer = os.dup(1)
     os.dup2(2, 1)  # what the app prints is no answer
     fab_id, version, fab_hash, fab, asked, told = msgspec.msgpack.decode(sys.stdin.buffer.read())
+    SecAggMod.masked_by_the_site = True
     install_from_fab(fab, skip_prompt=True)
     app = get_load_client_app_fn(default_app_ref="", app_path=None, multi_app=True)(fab_id, version, fab_hash)
     context = context_from_proto(ProtoContext.FromString(told))

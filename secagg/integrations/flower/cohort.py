@@ -78,7 +78,10 @@ class Cohort:
                 if isinstance(member, int) and 0 < member < 1 << 16:
                     self._learn(reply.metadata.src_node_id, member)
                 continue
-            client = self._client_of[reply.metadata.src_node_id]
+            client = self._client_of.get(reply.metadata.src_node_id)
+            if client is None:
+                LOG.warning("node %d does not say which member it is", reply.metadata.src_node_id)
+                continue
             try:
                 mail[client] = records.unpack(reply.content)
                 if failed := reply.content.config_records[records.PARCELS].get("failed"):
@@ -95,8 +98,8 @@ class Cohort:
         return True
 
     def _learn(self, node: int, client: int) -> None:
-        if client in self._node_of:
-            LOG.warning("node %d says it is member %d, and so did another node: it is left out", node, client)
+        if client in self._node_of or node in self._client_of:
+            LOG.warning("node %d says it is member %d, and one of them is known already: it is left out", node, client)
             return
         self._client_of[node], self._node_of[client] = client, node
 

@@ -19,15 +19,19 @@ Flower has no public interface for this: the modules used below are those of its
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
 import logging
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +51,7 @@ from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
-from protocols import SecAggError, Secret
+from protocols import SecAggError, Secret, SystemEntropy
 from protocols.pairwise import LocalPolicy, Roster
 from secagg.errors import UsageError
 from secagg.integrations.flower import records
@@ -57,6 +61,9 @@ LOG = logging.getLogger("secagg.flower")
 
 CHILD = "secagg.integrations.flower.app_process"
 POLL_SECONDS = 0.25
+
+SMALL_ANSWER = 1 << 26
+"""Bytes that an app may answer beside four times what it was sent: more fills the memory of the site."""
 
 
 class OnlySecureSums(SecAggMod):
@@ -73,15 +80,33 @@ class SitePolicy:
 
     Attributes:
         local: what the protocol machine insists on.
+        folder: where this site remembers what it said, whatever the SuperNode forgets.
         identity: this site's key on the roster, if there is one.
+        apps: SHA-256 (hex) of the app bundles that this site runs, or ``None`` for any. A server that sends other sites
+            an app that trains nothing sees this site's update in the sum: members compare them like their keys.
     """
 
     local: LocalPolicy
+    folder: Path
     identity: Secret | None = None
+    apps: frozenset[str] | None = None
+
+    def check_app(self, bundle: bytes) -> None:
+        """Refuse an app that is not on the list.
+
+        Raises:
+            UsageError: naming its hash.
+        """
+        found = hashlib.sha256(bundle).hexdigest()
+        if self.apps is not None and found not in self.apps:
+            raise UsageError(f"this site does not run the app {found}: it is not among the apps of its policy")
 
     @classmethod
     def read(cls, path: Path) -> SitePolicy:
-        """Read keys of ``LocalPolicy``, a table ``roster`` of ids and public keys (hex), ``identity``: a 32-byte file.
+        """Read keys of ``LocalPolicy``, and those of this class.
+
+        ``roster`` is a table of ids and public keys (hex), ``identity`` a 32-byte file, ``apps`` a list, and ``folder``
+        by default one beside the file.
 
         Raises:
             UsageError: not such a file.
@@ -89,10 +114,11 @@ class SitePolicy:
         try:
             given: dict[str, Any] = tomllib.loads(path.read_text())
             roster, identity = given.pop("roster", None), given.pop("identity", None)
+            apps, folder = given.pop("apps", None), path.parent / given.pop("folder", f"{path.stem}-state")
             if roster is not None:
                 given["roster"] = Roster(tuple(sorted((int(member), bytes.fromhex(k)) for member, k in roster.items())))
             secret = None if identity is None else Secret((path.parent / identity).read_bytes())
-            return cls(LocalPolicy(**given), secret)
+            return cls(LocalPolicy(**given), folder, secret, None if apps is None else frozenset(apps))
         except (OSError, TypeError, ValueError, AttributeError, SecAggError) as error:
             raise UsageError(f"{path} is no policy: {error}") from error
 
@@ -118,8 +144,10 @@ class Launcher:
 
     def __post_init__(self) -> None:
         """Build the mod once."""
-        identity = self.policy.identity
-        self._mod = OnlySecureSums(self.policy.local, None if identity is None else lambda context: identity)
+        identity, folder = self.policy.identity, self.policy.folder
+        self._mod = OnlySecureSums(
+            self.policy.local, None if identity is None else lambda context: identity, folder=lambda context: folder
+        )
 
     def serve(self) -> None:
         """Take tasks until the process ends."""
@@ -156,6 +184,7 @@ class Launcher:
             message, context, run, fab = pull_task_input(client)
             app = [run.fab_id, run.fab_version, fab.hash_str, fab.content]
             try:
+                self.policy.check_app(fab.content)
                 reply = self._mod(message, context, lambda asked, told: self._run_app(app, asked, told))
             except SecAggError as error:
                 LOG.warning("refused: %s", error)
@@ -175,27 +204,74 @@ class Launcher:
         known = {name: record for name, record in context.state.items() if name != records.STATE}
         shown = Context(context.run_id, context.node_id, context.node_config, RecordDict(known), context.run_config)
         asked = [*app, message_to_proto(message).SerializeToString(), context_to_proto(shown).SerializeToString()]
-        with tempfile.TemporaryDirectory() as home:
-            os.chmod(home, 0o777)
-            done = subprocess.run(
-                [*self.sandbox, sys.executable, "-m", CHILD],
-                input=msgspec.msgpack.encode(asked),
-                stdout=subprocess.PIPE,
-                env=_bare_environment(home),
-                cwd=home,
-                timeout=self.seconds,
-                check=False,
-            )
-        if done.returncode:
-            raise UsageError(f"the app ended with code {done.returncode}")
-        answer = msgspec.msgpack.decode(done.stdout, type=bytes)
-        return message_from_proto(ProtoMessage.FromString(answer))
+        with _home() as home:
+            answer = self._child(msgspec.msgpack.encode(asked), home)
+        return message_from_proto(ProtoMessage.FromString(msgspec.msgpack.decode(answer, type=bytes)))
+
+    def _child(self, asked: bytes, home: str) -> bytes:
+        """Run the child process and return what it wrote; its time, its answer and its life are bounded.
+
+        Raises:
+            UsageError: it failed, took too long, or wrote much more than it was given.
+        """
+        most = 4 * len(asked) + SMALL_ANSWER
+        with subprocess.Popen(
+            [*self.sandbox, sys.executable, "-m", CHILD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_bare_environment(home),
+            cwd=home,
+            start_new_session=True,
+        ) as child:
+            watch = threading.Timer(self.seconds, _end, [child])
+            feed = threading.Thread(target=_feed, args=(child, asked), daemon=True)
+            watch.start()
+            feed.start()
+            try:
+                answer = child.stdout.read(most + 1) if child.stdout else b""
+                if len(answer) <= most:
+                    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # its number is its own until it is reaped
+            finally:
+                watch.cancel()
+                _end(child)
+                feed.join()
+        if len(answer) > most:
+            raise UsageError(f"the app answered with more than {most} bytes")
+        if child.returncode:
+            raise UsageError(f"the app ended with code {child.returncode}")
+        return answer
+
+
+def _feed(child: subprocess.Popen[bytes], asked: bytes) -> None:
+    if child.stdin:  # a child that does not listen has ended, and its code says how
+        with contextlib.suppress(OSError):
+            child.stdin.write(asked)
+        with contextlib.suppress(OSError):
+            child.stdin.close()
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child and whatever it started that is still in its session."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _home() -> Iterator[str]:
+    """Make a folder in which an app may write, also as another user, and that nobody else of the machine finds."""
+    with tempfile.TemporaryDirectory() as outer:
+        home = Path(outer) / SystemEntropy().take(16, "home").hex()
+        home.mkdir()
+        home.chmod(0o777)
+        os.chmod(outer, 0o711)
+        yield str(home)
 
 
 def _bare_environment(home: str) -> dict[str, str]:
     """Return what an app may know: where programs and modules lie, and a home that is removed afterwards."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", "SECAGG_TRIAL") if name in os.environ}
-    return {**kept, "HOME": home, "FLWR_HOME": home, "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    own = {"HOME": home, "FLWR_HOME": home, "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    return {**kept, **own, "PYTHONSAFEPATH": "1"}  # no modules from the folder in which the app may write
 
 
 def main(words: Sequence[str] | None = None) -> None:

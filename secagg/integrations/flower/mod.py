@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -19,7 +21,7 @@ from protocols.primitives import signing
 from secagg.config import RoundConfig
 from secagg.errors import UsageError
 from secagg.integrations.flower import records
-from secagg.integrations.member import MemberRounds
+from secagg.integrations.member import MemberRounds, own_ledger
 from secagg.integrations.parcel import Parcel
 from secagg.privacy import SitePrivacy
 
@@ -38,6 +40,17 @@ class SecAggMod:
             server; called when it is needed, since secrets do not travel with an app.
         privacy: gives this site's privacy ledger and policy, called likewise; with it, the site takes part in private
             rounds only.
+        folder: gives a folder of this site's own, outside of Flower, for its ledger of what it said. Flower itself runs
+            two messages at once on one state, and may lose it: needed against an active server.
+
+    Raises:
+        UsageError: an active server, and no folder.
+    """
+
+    masked_by_the_site: ClassVar[bool] = False
+    """Set by the site's launcher in the process of an app: what this app answers is masked there, so its mod stands by.
+
+    No message of a server reaches it; an app that sets it itself could as well leave the mod out.
     """
 
     def __init__(
@@ -45,10 +58,16 @@ class SecAggMod:
         policy: LocalPolicy | None = None,
         identity: Callable[[Context], Secret] | None = None,
         privacy: Callable[[Context], SitePrivacy] | None = None,
+        folder: Callable[[Context], Path] | None = None,
     ) -> None:
         self._policy = policy or LocalPolicy()
+        if self._policy.adversary == "active" and folder is None:
+            raise UsageError(
+                "an active server can ask twice at once, and Flower forgets what was said: give SecAggMod a folder"
+            )
         self._identity = identity
         self._privacy = privacy
+        self._folder = folder
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Handle one message of the server.
@@ -57,6 +76,8 @@ class SecAggMod:
             UsageError: a message that asks for an answer in clear, or an answer that cannot be masked.
             protocols.RemoteProtocolError: the policy refuses the round, or the server broke a rule.
         """
+        if self.masked_by_the_site:
+            return call_next(message, context)
         if records.WHO in message.content.config_records:
             return self._introduce(message, context)
         parcels = records.unpack(message.content)
@@ -64,21 +85,42 @@ class SecAggMod:
             return self._outside(message, context, call_next)
         identity = None if self._identity is None else self._identity(context)
         privacy = None if self._privacy is None else self._privacy(context)
-        rounds = MemberRounds(records.RecordStore(context.state), self._policy, identity, privacy)
+        with own_ledger(None if self._folder is None else self._folder(context)) as ledger:
+            rounds = MemberRounds(records.RecordStore(context.state), self._policy, identity, privacy, ledger)
+            return self._answer(rounds, parcels, message, context, call_next)
+
+    def _answer(
+        self,
+        rounds: MemberRounds,
+        parcels: list[Parcel],
+        message: Message,
+        context: Context,
+        call_next: ClientAppCallable,
+    ) -> Message:
         answers = rounds.answer_all(parcels)
-        failed = ""
+        failed = False
         for place, parcel in enumerate(parcels):
             if rounds.waiting(parcel.round):
                 try:
+                    self._check_run(message, context)
                     answers[place] = _masked(rounds, parcel.round, message, context, call_next)
-                except Exception as error:
-                    # The site leaves this round, not the next one. What went wrong may tell of data: it stays here.
+                except Exception:
+                    # The site leaves this round, not the next one. What went wrong, down to the kind of error, may tell
+                    # of data: it stays here.
                     LOG.exception("round %s goes on without this site", parcel.round)
-                    failed = type(error).__name__
+                    failed = True
         rounds.save()
         content = RecordDict()
-        records.pack(content, answers, **({"failed": failed} if failed else {}))
+        records.pack(content, answers, **({"failed": "no update"} if failed else {}))
         return Message(content, reply_to=message)
+
+    def _check_run(self, message: Message, context: Context) -> None:
+        """Refuse another configuration of the run than the other sites have; the text is bound into the masks."""
+        text = message.content.config_records[records.PARCELS].get("run-config")
+        if text is None and self._policy.adversary == "active" and context.run_config:
+            raise UsageError("the server does not name the run's configuration: give SecAgg run_config")
+        if text is not None and text != records.config_text(context.run_config):
+            raise UsageError("the server names another configuration of the run than this site was given")
 
     def _introduce(self, message: Message, context: Context) -> Message:
         """Tell the server which member of the roster this node is; signatures will prove it."""
@@ -104,16 +146,17 @@ def _masked(
 ) -> Parcel:
     """Let the app train or evaluate, and mask what it answers."""
     received = message.content
-    told, config = received.config_records[records.PARCELS], rounds.config(name)
+    beside, config = received.config_records[records.PARCELS], rounds.config(name)
+    told = {key: str(beside[key]) for key in records.TOLD if key in beside}
     message.content = records.without_parcels(received)
-    arrays = _only(message.content.array_records, "ArrayRecord", "message")
-    model, before = records.model_hash(arrays), records.numpy_arrays(arrays)
+    asked = records.asked_hash(message.content, message.metadata.message_type, told)
+    before = records.numpy_arrays(_only(message.content.array_records, "ArrayRecord", "message"))
     reply = call_next(message, context)
     message.content = received
     if reply.has_error():
         raise UsageError(f"the app answered with an error: {reply.error.reason}")
     numbers = _only(reply.content.metric_records, "MetricRecord", "reply")
-    weight = None if config.max_weight is None else _weight(numbers, str(told["weight-key"]))
+    weight = None if config.max_weight is None else _weight(numbers, told["weight-key"])
     metrics = {key: _scalar(numbers, key) for key in config.metrics}
     for key in config.metric_grid.cut(metrics):
         LOG.warning("metric %r lies beyond its bound and was cut to it", key)
@@ -121,7 +164,7 @@ def _masked(
         update = _difference(config, _only(reply.content.array_records, "ArrayRecord", "reply"), before)
     else:
         update = records.NOTHING
-    parcel, saturated = rounds.contribute(name, update, model, weight, metrics)
+    parcel, saturated = rounds.contribute(name, update, asked, weight, metrics)
     if saturated:
         LOG.warning("%d coordinates lay beyond the range of the quantization and were cut to it", saturated)
     return parcel

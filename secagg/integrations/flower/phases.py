@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
-from flwr.app import Message, RecordDict
+from flwr.app import Message, RecordDict, UserConfig
 from flwr.serverapp import Grid
 
 from protocols import SystemEntropy
@@ -40,6 +40,7 @@ class SecurePhases:
         roster: identities, against an active server.
         workers: threads that take off masks.
         ahead: set the next round up while the present one is running.
+        run_config: of the run, which sites then compare with theirs.
 
     Attributes:
         series: the rounds.
@@ -54,8 +55,11 @@ class SecurePhases:
         roster: Roster | None,
         workers: int,
         ahead: bool,
+        run_config: UserConfig | None = None,
     ) -> None:
         self._told = {"payload": "update" if kind == "train" else "metrics", "weight-key": weight_key}
+        if run_config is not None:
+            self._told["run-config"] = records.config_text(run_config)
         self._type: str = kind
         self._cohort = cohort
         self._ahead = ahead
@@ -83,9 +87,8 @@ class SecurePhases:
         connected = list(grid.get_node_ids())
         nodes = {message.metadata.dst_node_id for message in plain}
         clients = self.series.keyed_for(server_round) or self._cohort.clients(nodes, self._type)
-        (arrays,) = content.array_records.values()
         self._cohort.failures.clear()
-        requests = self.series.begin(server_round, clients, records.model_hash(arrays))
+        requests = self.series.begin(server_round, clients, records.asked_hash(content, self._type, self._told))
         proposals: Mail = {}
         strangers = self._cohort.strangers(connected)
         if self._ahead and not last:

@@ -1,14 +1,15 @@
-"""Parcels in Flower's records, and the fingerprint of a model that both ends compute."""
+"""Parcels in Flower's records, and the fingerprint of what a site is asked, which both ends compute."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, MutableMapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict, UserConfig
 from numpy.typing import NDArray
 
 from secagg.errors import UsageError
@@ -25,6 +26,9 @@ STATE = "secagg.state"
 
 WHO = "secagg.member"
 """Name of the record with which a server asks a node for its id on the roster, and the node answers."""
+
+TOLD = ("payload", "weight-key", "run-config")
+"""Texts beside parcels that tell the mod what to make of the app's answer."""
 
 LONG_BYTES = 1 << 18
 
@@ -92,13 +96,41 @@ def without_parcels(content: RecordDict) -> RecordDict:
     return RecordDict({name: record for name, record in content.items() if name not in (PARCELS, BULK)})
 
 
-def model_hash(arrays: ArrayRecord) -> bytes:
-    """Return the 32-byte fingerprint of a model: SHA-256 over names, types, shapes and serialized bytes, in order."""
-    digest = hashlib.sha256(b"secagg flower model")
-    for name, array in arrays.items():
-        head = repr((name, array.dtype, tuple(array.shape), array.stype, len(array.data))).encode()
-        digest.update(len(head).to_bytes(8, "little") + head + array.data)
+def asked_hash(content: RecordDict, message_type: str, told: Mapping[str, str]) -> bytes:
+    """Return the 32-byte fingerprint of all that a site's answer is made from; it is the protocol's hash of the model.
+
+    A learning rate of zero for all but one site opens that site's update as surely as another model would, and so does
+    another metric as the weight. So not only the arrays are hashed, but every record that the app sees, by name; the
+    type of the message, which names the app's function; and what the mod is told.
+    """
+    digest = hashlib.sha256(b"secagg flower task")
+
+    def add(head: object, data: bytes = b"") -> None:
+        plain = repr(head).encode()
+        digest.update(len(plain).to_bytes(8, "little") + plain + data)
+
+    add((message_type, sorted(told.items()), len(content)))
+    for name, record in sorted(content.items()):
+        add((name, type(record).__name__, len(record)))
+        if isinstance(record, ArrayRecord):
+            for key, array in record.items():
+                add((key, array.dtype, tuple(array.shape), array.stype, len(array.data)), array.data)
+        else:
+            add(sorted((key, _plain(value)) for key, value in record.items()))
     return digest.digest()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a record as it is after its journey, also if it was one of numpy's."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    kinds: tuple[Any, ...] = (float, str, bytes)
+    return next((kind(value) for kind in kinds if isinstance(value, kind)), value)
+
+
+def config_text(config: UserConfig) -> str:
+    """Return the canonical JSON of a run's configuration."""
+    return json.dumps(config, sort_keys=True, separators=(",", ":"))
 
 
 def numpy_arrays(arrays: ArrayRecord) -> dict[str, AnyArray]:

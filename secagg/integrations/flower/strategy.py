@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict, UserConfig
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result, Strategy
 
@@ -52,7 +52,10 @@ class SecAgg(Strategy):
         workers: threads that take off masks.
         privacy: makes the training rounds private, for unit site; ``quantization`` is the one that goes with it (see
             ``secagg.privacy.fit``), ``threshold`` its ``least_survivors``, ``max_examples`` none, metrics none.
-        ahead: agree on the next round's keys while a round is running, which saves two exchanges a round.
+        ahead: agree on the next round's keys while a round is running, which saves two exchanges a round. Then this
+            wrapper draws the next round's nodes, from all that are connected: not for a strategy that chooses them.
+        run_config: ``context.run_config`` of the ``ServerApp``: sites check that theirs is the same. Sites that insist
+            on an active server and have such a configuration ask for it.
 
     Raises:
         UsageError: a strategy that needs single updates, or evaluation whose metrics would travel in clear.
@@ -77,6 +80,7 @@ class SecAgg(Strategy):
         workers: int = 1,
         privacy: RoundPrivacy | None = None,
         ahead: bool = True,
+        run_config: UserConfig | None = None,
     ) -> None:
         self._inner: FedAvg = check_sums_only(strategy)
         if self._inner.fraction_evaluate > 0 and not evaluate_metrics:
@@ -103,7 +107,7 @@ class SecAgg(Strategy):
             protocol=protocol,
         )
         self._roster, self._study, self._timeout = roster, study, timeout
-        self._workers, self._ahead = workers, ahead
+        self._workers, self._ahead, self._run_config = workers, ahead, run_config
         self._num_rounds: int | None = None
         self._model = ArrayRecord()
         self._layout: quant.Layout | None = None
@@ -195,7 +199,9 @@ class SecAgg(Strategy):
             )
 
         key = self._inner.weighted_by_key
-        self._phases[kind] = SecurePhases(kind, key, configure, self._cohort, self._roster, self._workers, self._ahead)
+        self._phases[kind] = SecurePhases(
+            kind, key, configure, self._cohort, self._roster, self._workers, self._ahead, self._run_config
+        )
         return self._phases[kind]
 
     def _new_arrays(self, opened: Opened) -> ArrayRecord:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from protocols import SystemEntropy
 from secagg.errors import UsageError
+from secagg.integrations.trial import inherited
 
 PROJECT = """
 [project]
@@ -42,7 +43,7 @@ class SuperLink:
         self._folder, self._log = folder, folder / "engine.log"
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         quiet = {"FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1", "FLWR_HOME": str(folder / "flwr")}
-        self._environment = {**os.environ, **environment, **quiet, "PATH": path}
+        self._environment = {**inherited(), **environment, **quiet, "PATH": path}
         self._running: list[subprocess.Popen[bytes]] = []
         self._ports = _free_ports(nodes + 1)
         self._nodes, self._launcher = nodes, launcher

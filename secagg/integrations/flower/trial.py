@@ -9,7 +9,6 @@ protection. Sites that drop out do so from the second round on. The last line of
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import flwr
 
 from secagg.errors import UsageError
 from secagg.integrations.flower.superlink import SuperLink
-from secagg.integrations.trial import SETTINGS, Trial, arguments, summary, write
+from secagg.integrations.trial import SETTINGS, Trial, arguments, inherited, summary, write
 
 APP = "secagg.integrations.flower.trial_app"
 MODULE = f"import {APP} as made\n\napp = made.app\nserver = made.server\n"
@@ -43,7 +42,7 @@ def run(trial: Trial, engine: str, end: float) -> None:
         quiet = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
         subprocess.run(
             program,
-            env={**os.environ, **quiet, **environment},
+            env={**inherited(), **quiet, **environment},
             stdout=sys.stderr,
             timeout=end - time.monotonic(),
             check=False,

@@ -68,7 +68,10 @@ def _mod() -> SecAggMod:
     def identity(context: Context) -> Secret:
         return TRIAL.identity(_place(context))
 
-    return SecAggMod(LocalPolicy(adversary="active", roster=TRIAL.roster()), identity)
+    def folder(context: Context) -> Path:
+        return Path(TRIAL.folder) / f"site-{_place(context)}-state"
+
+    return SecAggMod(LocalPolicy(adversary="active", roster=TRIAL.roster()), identity, folder=folder)
 
 
 class _Settled(FedAvg):
@@ -81,7 +84,7 @@ class _Settled(FedAvg):
         return None if arrays is None else _arrays(settled(arrays["w"].numpy())), metrics
 
 
-def _strategy() -> FedAvg | SecAgg:
+def _strategy(context: Context) -> FedAvg | SecAgg:
     inner = _Settled(fraction_evaluate=0.0, min_available_nodes=TRIAL.nodes, min_train_nodes=TRIAL.nodes)
     if TRIAL.system == "plain":
         return inner
@@ -93,6 +96,7 @@ def _strategy() -> FedAvg | SecAgg:
         adversary="active" if TRIAL.adversary == "active" else "curious",
         roster=TRIAL.roster(),
         workers=2,
+        run_config=context.run_config,
     )
 
 
@@ -124,7 +128,7 @@ def _main(grid: Grid, context: Context) -> None:
             watch.round_done(w, counted.exchanges - counts[-1], seen=sorted(counted.seen))
         counts.append(counted.exchanges)
 
-    _strategy().start(counted, _arrays(np.zeros(TRIAL.dim)), TRIAL.rounds, evaluate_fn=look)  # type: ignore[arg-type]
+    _strategy(context).start(counted, _arrays(np.zeros(TRIAL.dim)), TRIAL.rounds, evaluate_fn=look)  # type: ignore[arg-type]
 
 
 def _peer_main(grid: Grid, context: Context) -> None:

@@ -22,7 +22,7 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
 
 from secagg.errors import RoundRefused, UsageError
-from secagg.integrations.letters import read_letters, write_letters
+from secagg.integrations.letters import read_answer, write_letters
 from secagg.integrations.nvflare.site_filter import LETTERS
 from secagg.integrations.parcel import Mail, merge
 from secagg.integrations.training import Model, ModelRounds, Terms
@@ -127,7 +127,8 @@ class SecureController(Controller):
         def collect(client_task: ClientTask, fl_ctx: FLContext) -> None:
             result = client_task.result
             if result is not None and result.get_return_code() == ReturnCode.OK and LETTERS in result:
-                replies[clients[client_task.client.name]] = read_letters(result[LETTERS])
+                client = clients[client_task.client.name]
+                replies[client] = read_answer(client, result[LETTERS])
 
         def done(task: Task, fl_ctx: FLContext) -> None:
             open_tasks.release()

@@ -12,7 +12,9 @@ CollabRecipe("study", server=Server(rounds=10, max_examples=500), client=Hospita
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from nvflare.collab import collab
@@ -21,8 +23,8 @@ from protocols import Secret
 from protocols.pairwise import LocalPolicy, Roster
 from protocols.primitives import signing
 from secagg.errors import RoundRefused, UsageError
-from secagg.integrations.letters import read_letters, write_letters
-from secagg.integrations.member import MemberRounds
+from secagg.integrations.letters import read_answer, read_letters, write_letters
+from secagg.integrations.member import MemberRounds, own_ledger
 from secagg.integrations.parcel import Mail, merge
 from secagg.integrations.training import Model, ModelRounds, Terms, Trained, contribute
 from secagg.privacy import RoundPrivacy, SitePrivacy
@@ -35,6 +37,7 @@ class SecureSite:
 
     def __init__(self) -> None:
         self._store: dict[str, bytes] = {}
+        self._one_at_a_time = threading.Lock()
 
     def train(self, model: Model) -> Trained:
         """Train on the received model."""
@@ -52,6 +55,10 @@ class SecureSite:
         """Return this site's privacy ledger and policy, for private rounds; then it takes part in no others."""
         return None
 
+    def folder(self) -> Path | None:
+        """Return a folder of this site's own, where what it said outlives the job; needed against an active server."""
+        return None
+
     @collab.publish
     def secagg_member(self) -> int:
         """Tell which member of the roster this site is."""
@@ -63,8 +70,21 @@ class SecureSite:
 
     @collab.publish
     def secagg_step(self, letters: list[Any], model: dict[str, Any]) -> list[Any]:
-        """Answer parcels; train where a round waits for this site's update."""
-        rounds = MemberRounds(self._store, self.policy(), self.identity(), self.privacy())
+        """Answer parcels; train where a round waits for this site's update.
+
+        FLARE answers calls in threads of their own: two at once would start from the same state.
+        """
+        policy, folder = self.policy(), self.folder()
+        if policy.adversary == "active" and folder is None:
+            raise UsageError(
+                "an active server starts its job again, and the site forgets what it said: override folder"
+            )
+        with self._one_at_a_time, own_ledger(folder) as ledger:
+            return self._answer(
+                MemberRounds(self._store, policy, self.identity(), self.privacy(), ledger), letters, model
+            )
+
+    def _answer(self, rounds: MemberRounds, letters: list[Any], model: dict[str, Any]) -> list[Any]:
         parcels = read_letters(letters)
         answers = rounds.answer_all(parcels)
         for place, parcel in enumerate(parcels):
@@ -170,8 +190,13 @@ class SecureServer:
         """Return the sites by client id: in the order of their names, or as the roster has them."""
         if self.roster() is None:
             return dict(enumerate(sorted(sites), start=1))
-        answers = collab.clients(timeout=self.timeout).secagg_member()
-        return {int(member): name for name, member in answers}
+        members: dict[int, str] = {}
+        for name, member in collab.clients(timeout=self.timeout).secagg_member():
+            if not isinstance(member, int) or member in members:
+                LOG.warning("site %s says it is member %r, which no other site may be: it is left out", name, member)
+                continue
+            members[member] = name
+        return members
 
     def _exchange(self, mail: Mail, names: Mapping[int, str], sites: Mapping[str, Any], model: Model) -> Mail:
         """Call every site with its own parcels, all at the same time; who fails is missing from the result."""
@@ -183,5 +208,5 @@ class SecureServer:
         replies: Mail = {}
         for client, results in waiting.items():
             for _, letters in results:
-                replies[client] = read_letters(letters)
+                replies[client] = read_answer(client, letters)
         return replies

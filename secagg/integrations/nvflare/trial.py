@@ -24,7 +24,7 @@ from secagg.errors import UsageError
 from secagg.integrations.nvflare.classic import KEYS, TRAIN, Silent
 from secagg.integrations.nvflare.site_filter import SecureSums
 from secagg.integrations.nvflare.trial_job import ClassicServer, CollabServer, CollabSite, Trainer
-from secagg.integrations.trial import SETTINGS, Trial, arguments, summary, write
+from secagg.integrations.trial import NO_BYTECODE, SETTINGS, Trial, arguments, summary, write
 
 
 def run(trial: Trial, engine: str, seconds: float) -> None:
@@ -34,6 +34,7 @@ def run(trial: Trial, engine: str, seconds: float) -> None:
         UsageError: an unknown engine.
     """
     os.environ[SETTINGS] = str(trial.save())
+    os.environ.pop(NO_BYTECODE, None)  # FLARE's processes inherit this one's environment
     root = Path(__file__).parents[3]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
     workspace = str(Path(trial.folder) / "workspace")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,11 @@ class CollabSite(SecureSite):
         """Return this site's key, against an active server."""
         trial = Trial.load()
         return None if trial.adversary == "curious" else trial.identity(place_of(collab.site_name))
+
+    def folder(self) -> Path | None:
+        """Return this site's folder, against an active server."""
+        trial = Trial.load()
+        return None if trial.adversary == "curious" else Path(trial.folder) / f"{collab.site_name}-state"
 
     def train(self, model: Model) -> Trained:
         """Add this site's update, or fail."""

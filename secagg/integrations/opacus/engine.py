@@ -8,7 +8,7 @@ import math
 import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NotRequired, Protocol, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -50,6 +50,18 @@ class Hospital(Protocol):
         ...
 
 
+class Trained(TypedDict):
+    """What is trained, and on whose rows: arguments of `DistributedPrivacyEngine.make_private_with_epsilon`."""
+
+    module: nn.Module
+    optimizer: Optimizer
+    data_loader: DataLoader[Any]
+    expected_batch_size: float
+    patients: NotRequired[Sequence[Hashable] | None]
+    patient_reduction: NotRequired[PatientReduction]
+    loss_reduction: NotRequired[Literal["mean", "sum"]]
+
+
 class DistributedPrivacyEngine:
     """The counterpart of ``opacus.PrivacyEngine`` for one hospital of several.
 
@@ -73,65 +85,32 @@ class DistributedPrivacyEngine:
     def make_private(
         self,
         *,
-        module: nn.Module,
-        optimizer: Optimizer,
-        data_loader: DataLoader[Any],
         noise_multiplier: float,
         max_grad_norm: float,
         sample_rate: float,
-        expected_batch_size: float,
         epochs: int,
         target_delta: float,
-        patients: Sequence[Hashable] | None = None,
-        patient_reduction: PatientReduction = "mean",
         poisson_sampling: bool = True,
-        loss_reduction: Literal["mean", "sum"] = "mean",
+        **trained: Unpack[Trained],
     ) -> tuple[GradSampleModule, DistributedDPOptimizer, PatientLoader]:
-        """Return module, optimizer and data loader to train with.
+        """Return module, optimizer and data loader to train with, by noise instead of by epsilon.
 
-        Args:
-            module: the same weights at every hospital.
-            optimizer: over parameters of ``module``.
-            data_loader: over this hospital's rows; its batches are drawn anew.
-            noise_multiplier: of the Gaussian whose privacy each step keeps, over ``max_grad_norm``. The integer noise
-                of the honest hospitals' sum is larger by what rounding costs.
-            max_grad_norm: clip of one patient's gradient.
-            sample_rate: probability with which a patient takes part in a step; an epoch has 1 / ``sample_rate`` steps.
-            expected_batch_size: patients in a step over all hospitals; public, so not counted from the data (ask
-                ``secagg.analytics`` before). The summed gradient is divided by it.
-            epochs: that the promise covers; steps past them are refused by each hospital's ledger.
-            target_delta: delta of the promise.
-            patients: whose each row is, one name for each; None if each row is a patient.
-            patient_reduction: ``"mean"`` or ``"sum"`` over the gradients of a patient's rows, before the clip.
-            poisson_sampling: draw each patient by a secret coin of their own; this makes epsilon smaller. Without it
-                every patient takes part once an epoch, and sampling is not counted on.
-            loss_reduction: of the criterion. The claim takes it that one patient's gradient does not depend on who else
-                is in the batch. With ``"mean"`` it does in its last bits, since Opacus divides by the size of the batch
-                and multiplies again in float32; with ``"sum"`` (and such a criterion) it does not.
-
-        Raises:
-            UsageError: no such noise, or arguments that do not fit together.
-            opacus.validators.errors.UnsupportedModuleError: layers that mix rows, such as batch norm.
+        ``noise_multiplier`` is that of the Gaussian whose privacy each step keeps, over ``max_grad_norm``; the integer
+        noise of the honest hospitals' sum is larger by what rounding costs. All other arguments, and errors, are those
+        of `make_private_with_epsilon`, which this calls with the epsilon that the noise is worth.
         """
-        rate = sample_rate if poisson_sampling else 1.0
         releases = epochs * _steps(sample_rate)
         if not noise_multiplier > 0:
             raise UsageError(f"noise_multiplier is a positive number, not {noise_multiplier!r}")
-        cost = step_cost(noise_multiplier, rate).times(releases)
+        cost = step_cost(noise_multiplier, sample_rate if poisson_sampling else 1.0).times(releases)
         return self.make_private_with_epsilon(
-            module=module,
-            optimizer=optimizer,
-            data_loader=data_loader,
             target_epsilon=cost.epsilon(target_delta)[0],
             target_delta=target_delta,
             epochs=epochs,
             max_grad_norm=max_grad_norm,
             sample_rate=sample_rate,
-            expected_batch_size=expected_batch_size,
-            patients=patients,
-            patient_reduction=patient_reduction,
             poisson_sampling=poisson_sampling,
-            loss_reduction=loss_reduction,
+            **trained,
         )
 
     def make_private_with_epsilon(
@@ -151,10 +130,32 @@ class DistributedPrivacyEngine:
         poisson_sampling: bool = True,
         loss_reduction: Literal["mean", "sum"] = "mean",
     ) -> tuple[GradSampleModule, DistributedDPOptimizer, PatientLoader]:
-        """Return module, optimizer and data loader whose noise keeps (``target_epsilon``, ``target_delta``).
+        """Return module, optimizer and data loader to train with, whose noise keeps the promise.
 
-        The promise is to every patient of every hospital, after all ``epochs``. All other arguments, and errors, are
-        those of `make_private`.
+        The promise, (``target_epsilon``, ``target_delta``), is to every patient of every hospital, after all epochs.
+
+        Args:
+            module: the same weights at every hospital.
+            optimizer: over parameters of ``module``.
+            data_loader: over this hospital's rows; its batches are drawn anew.
+            target_epsilon: of the promise.
+            target_delta: delta of the promise.
+            epochs: that the promise covers; steps past them are refused by each hospital's ledger.
+            max_grad_norm: clip of one patient's gradient.
+            sample_rate: probability with which a patient takes part in a step; an epoch has 1 / ``sample_rate`` steps.
+            expected_batch_size: patients in a step over all hospitals; public, so not counted from the data (ask
+                ``secagg.analytics`` before). The summed gradient is divided by it.
+            patients: whose each row is, one name for each; None if each row is a patient.
+            patient_reduction: ``"mean"`` or ``"sum"`` over the gradients of a patient's rows, before the clip.
+            poisson_sampling: draw each patient by a secret coin of their own; this makes epsilon smaller. Without it
+                every patient takes part once an epoch, and sampling is not counted on.
+            loss_reduction: of the criterion. The claim takes it that one patient's gradient does not depend on who else
+                is in the batch. With ``"mean"`` it does in its last bits, since Opacus divides by the size of the batch
+                and multiplies again in float32; with ``"sum"`` (and such a criterion) it does not.
+
+        Raises:
+            UsageError: no such noise, or arguments that do not fit together.
+            opacus.validators.errors.UnsupportedModuleError: layers that mix rows, such as batch norm.
         """
         ModuleValidator.validate(module, strict=True)
         _check_parameters(module, optimizer)

@@ -7,7 +7,7 @@ grid, sums and noises. What comes back is the noisy sum over all hospitals, the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -121,8 +121,3 @@ def by_patient(rows: torch.Tensor, patient: NDArray[np.int64], reduction: Patien
     if reduction == "mean":
         gathered /= torch.from_numpy(count).to(rows.dtype)[:, None]
     return gathered
-
-
-def flat_length(parameters: Any) -> int:
-    """Return the number of coordinates of the trained parameters."""
-    return sum(parameter.numel() for parameter in parameters if parameter.requires_grad)

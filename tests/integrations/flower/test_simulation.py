@@ -46,6 +46,12 @@ def test_sums_are_exact_over_a_superlink_with_five_supernodes(adversary: str, st
     assert [row["exchanges"] for row in report["rounds"]][1:] == [steady] * 2
 
 
+def test_an_app_with_the_mod_behind_the_sites_own_launcher_is_masked_once() -> None:
+    report = trial("engine=launcher", "nodes=3", "dropped=0", "rounds=3", seconds=400)
+    assert report["exact"] is True
+    assert {name for row in report["rounds"] for name in row["seen"]} <= {"secagg.parcels", "secagg.bulk"}
+
+
 def test_a_hostile_app_behind_the_sites_own_launcher_gets_nothing_out() -> None:
     report = trial("engine=launcher", "system=hostile", "nodes=3", "dropped=0", "rounds=3", seconds=400)
     assert report["exact"] is True  # the app left the mod out, and its updates were masked all the same

@@ -5,6 +5,7 @@ Prints one JSON object.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tempfile
@@ -14,9 +15,11 @@ import numpy as np
 from nvflare.apis.dxo import DXO, DataKind
 from nvflare.apis.fl_constant import FilterKey, FLContextKey
 from nvflare.apis.fl_context import FLContextManager
+from nvflare.apis.fl_exception import UnsafeComponentError
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.utils.task_utils import apply_filters
 from nvflare.apis.workspace import Workspace
+from nvflare.app_common.widgets.component_path_authorizer import ComponentPathAuthorizer
 from nvflare.private.fed.app.fl_conf import create_privacy_manager
 from nvflare.private.privacy_manager import Scope
 
@@ -26,11 +29,24 @@ from secagg.integrations.letters import read_letters, write_letters
 from secagg.integrations.nvflare.site_filter import LETTERS
 from secagg.integrations.series import HostedRound
 
-FILTER = {"path": "secagg.integrations.nvflare.site_filter.SecureSums", "args": {"min_clients": 4}}
+FILTER = {
+    "path": "secagg.integrations.nvflare.site_filter.SecureSums",
+    "args": {"min_clients": 4},
+    "direction": "inout",
+}
 POLICY = {
     "scopes": [{"name": "hospital", "task_data_filters": [FILTER], "task_result_filters": [FILTER]}],
     "default_scope": "hospital",
 }
+
+ALLOWED = ["secagg.integrations.nvflare.classic.Silent", "nvflare.app_common.np.np_trainer.NPTrainer"]
+RESOURCES = {"class_allow_list": ALLOWED, "allow_log_streaming": False}
+BUILT_IN = [
+    "nvflare.app_common.logging.job_log_streamer.JobLogStreamer",
+    "nvflare.app_common.widgets.convert_to_fed_event.ConvertToFedEvent",
+    "nvflare.app_common.ccwf.SwarmClientController",
+]
+"""They send past the filters, and FLARE's own list allows them to jobs that bring no code."""
 
 
 def attempt(scope: Scope, task_data: Shareable) -> str:
@@ -44,6 +60,28 @@ def attempt(scope: Scope, task_data: Shareable) -> str:
     except Exception as error:  # noqa: BLE001  FLARE's runner catches as widely
         return f"{type(error).__name__}: {error}"
     return ",".join(str(len(parcel.frames)) for parcel in read_letters(left[LETTERS])) + f" {sorted(left)}"
+
+
+def to_another_site(scope: Scope) -> str:
+    """Give a task to another site, with what was trained, as FLARE's swarm and cyclic workflows do."""
+    context = FLContextManager(identity_name="site-1", job_id="job").new_context()
+    context.set_prop(FLContextKey.SCOPE_OBJECT, scope, private=True, sticky=False)
+    task = DXO(DataKind.WEIGHTS, data={"w": np.full(4, 0.25, np.float32)}).to_shareable()
+    try:
+        left = apply_filters(Scope.TASK_DATA_FILTERS_NAME, task, context, {}, "learn", FilterKey.OUT)
+    except Exception as error:  # noqa: BLE001  FLARE's runner catches as widely
+        return f"{type(error).__name__}: {error}"
+    return str(sorted(left))
+
+
+def components(folder: str, paths: list[str]) -> list[str]:
+    """Which components FLARE lets a job without code of its own have here."""
+    taken = []
+    for path in paths:
+        with contextlib.suppress(UnsafeComponentError):
+            ComponentPathAuthorizer().authorize_component_config({"path": path}, workspace=Workspace(folder, "site-1"))
+            taken.append(path.rsplit(".", 1)[1])
+    return taken
 
 
 def letter(clients: int) -> Shareable:
@@ -60,7 +98,10 @@ if __name__ == "__main__":
         (Path(folder) / "local" / "privacy.json").write_text(json.dumps(POLICY))
         scope = create_privacy_manager(Workspace(folder, "site-1"), names_only=False).get_scope(None)
         in_clear = DXO(DataKind.WEIGHTS, data={"w": np.zeros(4, np.float32)}).to_shareable()
+        (Path(folder) / "local" / "resources.json").write_text(json.dumps(RESOURCES))
         told = {
+            "to another site": to_another_site(scope),
+            "components": components(folder, [*ALLOWED, *BUILT_IN]),
             "in clear": attempt(scope, in_clear),
             "3 sites": attempt(scope, letter(3)),
             "5": attempt(scope, letter(5)),
