@@ -206,8 +206,8 @@ class Participant:
         sent = (said.round_index for said in self._store.entries() if said.said == "input" and said.study == study.name)
         if offer.round <= max(sent, default=-1):
             raise UsageError(
-                f"the coordinator asks for round {offer.round + 1}, and this site has sent an input in it or in a later "
-                "one already: ask the lead whether the coordinator was restored from an old copy"
+                f"the coordinator asks for round {offer.round + 1}, and this site has sent an input in it or in a "
+                "later one already: ask the lead whether the coordinator was restored from an old copy"
             )
         if offer.round == 0 and offer.model.hex() != study.model.sha256:
             raise UsageError("the coordinator begins with other weights than those that were signed: ask the lead")

@@ -91,9 +91,9 @@ def test_more_rounds_than_were_signed(play: Play) -> None:
     assert "finished" in play.engine.progress.finished
     claim(play, finished="")
     begin(play, 1, 2, 3, 4, 5)
+    play.sites[1].step()
     with pytest.raises(UsageError, match="the study has 2 rounds, and the coordinator asks for one more"):
-        for _ in range(3):
-            play.sites[1].step()
+        play.sites[1].step()
     assert inputs(play, 1) == [(0, 0), (1, 0)]
 
 
@@ -152,7 +152,7 @@ def test_weights_that_are_gone_meanwhile(make_lab) -> None:
 
 
 def test_a_state_that_was_lost(make_lab) -> None:
-    """A site whose state is gone, as its backup leaves it out, is let in at once: its requests are not taken for old."""
+    """A site whose state is gone, as its backup leaves it out, is let in at once: its requests are not old."""
     lab: Lab = make_lab(sites=3)
     with lab.coordinator():
         with lab.participant(1, give_up_after=0.0) as first:
