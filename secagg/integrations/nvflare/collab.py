@@ -59,9 +59,19 @@ class SecureSite:
         """Return a folder of this site's own, where what it said outlives the job; needed against an active server."""
         return None
 
+    def check_caller(self) -> None:
+        """Refuse a call that is not the server's: FLARE lets sites call each other, and a site is no server.
+
+        Raises:
+            UsageError: naming the site that called.
+        """
+        if collab.caller != collab.server.name:
+            raise UsageError(f"only the server asks for parts of sums, and this call is of {collab.caller}")
+
     @collab.publish
     def secagg_member(self) -> int:
         """Tell which member of the roster this site is."""
+        self.check_caller()
         identity, roster = self.identity(), self.policy().roster
         if identity is None or roster is None:
             raise UsageError("the server wants members of a roster: override identity, and policy with a roster")
@@ -74,6 +84,7 @@ class SecureSite:
 
         FLARE answers calls in threads of their own: two at once would start from the same state.
         """
+        self.check_caller()
         policy, folder = self.policy(), self.folder()
         if policy.adversary == "active" and folder is None:
             raise UsageError(

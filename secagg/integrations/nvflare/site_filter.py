@@ -20,6 +20,7 @@ which components a job may have (the executors that the site knows, beside those
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
 from nvflare.apis.filter import ContentBlockedException, Filter, FilterChainType, FilterContextKey
 from nvflare.apis.fl_constant import FilterKey, FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
-from nvflare.apis.shareable import Shareable
+from nvflare.apis.shareable import ReservedHeaderKey, Shareable
 
 from protocols.pairwise import Ledger, LocalPolicy
 from secagg.integrations.letters import read_letters, write_letters
@@ -47,6 +48,7 @@ LETTERS = "secagg.letters"
 class _Job:
     """What the two filters of one job share: the store, and the message that is being answered."""
 
+    lock: threading.Lock = field(default_factory=threading.Lock)
     store: dict[str, bytes] = field(default_factory=dict)
     asked: bool = False
     parcels: list[Parcel] = field(default_factory=list)
@@ -87,11 +89,13 @@ class SecureSums(Filter):
         data = self.get_prop(FilterContextKey.CHAIN_TYPE) == FilterChainType.TASK_DATA_CHAIN
         if fl_ctx.get_prop(FLContextKey.FILTER_DIRECTION) != (FilterKey.IN if data else FilterKey.OUT):
             raise ContentBlockedException("this site answers only inside secure sums, and gives other sites no tasks")
-        with own_ledger(Path(self.folder) if self.folder else None) as ledger:
+        with job.lock, own_ledger(Path(self.folder) if self.folder else None) as ledger:
             return self._arrives(job, shareable, ledger) if data else self._leaves(job, shareable, ledger)
 
     def _arrives(self, job: _Job, shareable: Shareable, ledger: Ledger | None) -> Shareable:
         job.asked, job.parcels, job.answers, job.model = False, [], [], {}
+        if shareable.get_header(ReservedHeaderKey.TOPIC) is not None:
+            raise ContentBlockedException("this task came as a message, which any site can send")
         letters = shareable.pop(LETTERS, None)
         if letters is None:
             return shareable

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 from nvflare.apis.dxo import DXO, DataKind
-from nvflare.apis.fl_constant import FilterKey, FLContextKey
+from nvflare.apis.fl_constant import FilterKey, FLContextKey, ReservedTopic
 from nvflare.apis.fl_context import FLContextManager
 from nvflare.apis.fl_exception import UnsafeComponentError
-from nvflare.apis.shareable import Shareable
+from nvflare.apis.shareable import ReservedHeaderKey, Shareable
 from nvflare.apis.utils.task_utils import apply_filters
 from nvflare.apis.workspace import Workspace
 from nvflare.app_common.widgets.component_path_authorizer import ComponentPathAuthorizer
@@ -84,10 +84,12 @@ def components(folder: str, paths: list[str]) -> list[str]:
     return taken
 
 
-def letter(clients: int) -> Shareable:
+def letter(clients: int, topic: str = "") -> Shareable:
     config = RoundConfig(tuple(range(1, clients + 1)), quant.Layout.of({"w": np.zeros(4, np.float32)}))
     data = DXO(DataKind.WEIGHTS, data={"w": np.zeros(4, np.float32)}).to_shareable()
     data[LETTERS] = write_letters(HostedRound("r", config).proposals()[1])
+    if topic:  # as FLARE's aux channel sets it, over which sites reach each other
+        data.set_header(ReservedHeaderKey.TOPIC, topic)
     return data
 
 
@@ -105,5 +107,6 @@ if __name__ == "__main__":
             "in clear": attempt(scope, in_clear),
             "3 sites": attempt(scope, letter(3)),
             "5": attempt(scope, letter(5)),
+            "of another site": attempt(scope, letter(5, ReservedTopic.DO_TASK)),
         }
         sys.stdout.write("\nREPORT " + json.dumps(told) + "\n")

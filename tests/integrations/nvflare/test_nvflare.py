@@ -45,11 +45,16 @@ def test_the_sites_own_filter_lets_nothing_out_but_parts_of_sums_that_it_accepts
     assert "C2" in told["3 sites"]  # the site's policy asks for four
     assert told["5"] == "1 ['__headers__', 'secagg.letters']"  # one frame, and no weights
     assert told["to another site"].startswith("ContentBlockedException")
+    assert told["of another site"].startswith("ContentBlockedException")
     assert told["components"] == ["Silent", "NPTrainer"]  # and none of those that send past filters
 
 
 def test_a_site_of_a_collab_job_answers_one_call_at_a_time() -> None:
     assert report("two_calls") == {"waits": [True], "included": [1, 2, 3, 4]}
+
+
+def test_a_site_that_plays_the_server_to_others_gets_no_frame() -> None:
+    assert report("peer_calls") == {"frames": ["CollabCallError"] * 2, "included": [1, 2, 3]}
 
 
 @pytest.mark.parametrize("adversary", ["curious", "active"])

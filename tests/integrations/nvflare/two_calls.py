@@ -25,6 +25,9 @@ class Site(SecureSite):
         super().__init__()
         self._called_again = called_again
 
+    def check_caller(self) -> None:
+        """Take all calls: there is no engine here that knows who calls."""
+
     def train(self, model: Model) -> Trained:
         if not self._called_again:
             second = threading.Thread(target=self.secagg_step, args=([], {}), daemon=True)
