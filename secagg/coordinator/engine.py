@@ -104,6 +104,9 @@ class Engine:
                 raise UsageError(
                     f"the state folder belongs to the study {progress.study!r}: choose another with --state"
                 )
+            if not progress.opened:  # the weights may have been changed and signed again since
+                model = self.models.keep_initial(self.initial)
+                progress = msgspec.structs.replace(progress, model=model, best=model)
             return msgspec.structs.replace(progress, finished="", lost=0) if progress.lost else progress
         model = self.models.keep_initial(self.initial)
         progress = Progress(self.study.name, 0, 0, model, model)

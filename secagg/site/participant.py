@@ -31,6 +31,8 @@ OWN_RECEIPTS = "own-receipts.jsonl"
 BROKEN_IN_A_ROW = 3
 """Rounds in which the coordinator broke a rule, one after the other, after which the site stops and says so."""
 
+NOT_FOUND = 404
+
 _TEMPORARY = frozenset({408, 425, 429, 507})
 """Refusals after which the same request may succeed."""
 
@@ -116,6 +118,8 @@ class Participant:
         try:
             instruction = heard or self._flush() or self._reach(lambda: self._link.next(self._cursor))
             if isinstance(instruction, Finished):
+                if self._round is not None:
+                    self._close(None)  # only a coordinator that deviates says so in the middle; secrets go all the same
                 self._fetch_results(instruction)
                 return instruction
             if isinstance(instruction, Offer):
@@ -147,7 +151,10 @@ class Participant:
             time.sleep(APPROVAL_SECONDS)
             return
         self._observe("round", {"round": offer.round, "attempt": offer.attempt, "sites": len(offer.clients)})
-        model = self._reach(lambda: self._link.model(offer.model))
+        model = self._fetch(offer)
+        if model is None:
+            self._observe("late", {"round": offer.round})
+            return
         self._last = Cursor(offer.round, offer.attempt)
         try:
             self._round = SiteRound.begin(self._member, offer, model, self._progress)
@@ -155,6 +162,15 @@ class Participant:
             self._decline(offer, str(error))
         except (PrivacyRefused, LedgerError) as error:
             raise UsageError(f"this site takes no part in round {offer.round + 1}: {error}") from None
+
+    def _fetch(self, offer: Offer) -> bytes | None:
+        """Return the weights of a round, or ``None`` if the study went on meanwhile and needs them no more."""
+        try:
+            return self._reach(lambda: self._link.model(offer.model))
+        except UsageError as error:
+            if isinstance(error.__cause__, Refusal) and error.__cause__.status == NOT_FOUND:
+                return None
+            raise
 
     def _remember_spending(self, last: Countersigned | None) -> None:
         """Let a privacy ledger that was restored from a copy hold no less than this site once stated.
@@ -183,8 +199,27 @@ class Participant:
             if site not in given or not self._has_signed(given[site]):
                 raise UsageError(f"the coordinator invites site {site}, which has not signed this study: ask the lead")
         self._check_logged(offer)
-        if self._policy.max_rounds is not None and offer.round >= self._policy.max_rounds:
-            raise UsageError(f"policy.toml allows {self._policy.max_rounds} rounds, and they are over")
+        self._check_round(offer)
+
+    def _check_round(self, offer: Offer) -> None:
+        """Refuse a round that is not the next one of the study that was signed, or one too many.
+
+        Raises:
+            UsageError: it is.
+        """
+        study, most = self._member.study, self._policy.max_rounds
+        if most is not None and offer.round >= most:
+            raise UsageError(f"policy.toml allows {most} rounds, and they are over")
+        if len(self._summed()) >= study.training.rounds:
+            raise UsageError(f"the study has {study.training.rounds} rounds, and the coordinator asks for one more")
+        sent = (said.round_index for said in self._store.entries() if said.said == "input" and said.study == study.name)
+        if offer.round <= max(sent, default=-1):
+            raise UsageError(
+                f"the coordinator asks for round {offer.round + 1}, and this site has sent an input in it or in a "
+                "later one already: ask the lead whether the coordinator was restored from an old copy"
+            )
+        if offer.round == 0 and offer.model.hex() != study.model.sha256:
+            raise UsageError("the coordinator begins with other weights than those that were signed: ask the lead")
 
     def _has_signed(self, given: Approval) -> bool:
         """Tell whether a member's approval of this study is valid; one that was is not verified in every round."""
@@ -215,11 +250,15 @@ class Participant:
 
     def _logged_receipts(self) -> list[Receipt]:
         """Return this site's receipts of this study's rounds of which the coordinator signed that they were summed."""
-        told = [msgspec.json.decode(data, type=receipt.SignedReceipt).receipt for data in self._store.receipts()]
         mine = self._member.study.hash.hex()
-        summed = {(said.round, said.attempt) for said in told if said.outcome == "opened" and said.study == mine}
+        summed = {(said.round, said.attempt) for said in self._summed() if said.study == mine}
         own = [msgspec.json.decode(data, type=Receipt) for data in self._store.own_receipts()]
         return [one for one in own if (one.round_index, one.attempt) in summed]
+
+    def _summed(self) -> list[receipt.Receipt]:
+        """Return what the coordinator signed of rounds that were summed, of earlier forms of the study too."""
+        told = [msgspec.json.decode(data, type=receipt.SignedReceipt).receipt for data in self._store.receipts()]
+        return [said for said in told if said.outcome == "opened"]
 
     def _decline(self, offer: Offer, reason: str) -> None:
         self._observe("declined", {"round": offer.round, "reason": reason})

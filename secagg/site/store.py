@@ -7,6 +7,7 @@ would not know what was said since).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -60,7 +61,8 @@ class SiteStore(Durable):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "site.db", _SCHEMA, SCHEMA_VERSION, "outbox", "this site")
-        self._next = self._reserved = int(self.fact("sequence") or b"0")
+        # Never below the clock: a state that was lost, or restored from a backup, goes on above what it used since.
+        self._next = self._reserved = max(int(self.fact("sequence") or b"0"), time.time_ns() // 1000)
         self._acknowledged = -1
 
     # -- ledger ----------------------------------------------------------------------------------------------------
@@ -77,7 +79,7 @@ class SiteStore(Durable):
     # -- sequence numbers --------------------------------------------------------------------------------------------
 
     def next_sequence(self) -> int:
-        """Return a number larger than any before, across restarts."""
+        """Return a number larger than any before, across restarts and backups."""
         if self._next >= self._reserved:
             self._reserved = self._next + RESERVE
             with nullcontext() if self._db.in_transaction else self.transaction():

@@ -119,7 +119,7 @@ class SitePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         max_upload_bytes: most bytes of one masked input.
         max_rounds: rounds of one study this site takes part in; absent for no limit.
         approve_models: ``"all"``, or ``"manual"``: train only models whose hash stands in ``approved_models``.
-        approved_models: file beside the policy, one SHA-256 a line.
+        approved_models: file beside the policy, one SHA-256 a line; ``#`` begins a comment.
         privacy: budget of this site's data; with it, the site takes part in private studies only.
     """
 
@@ -157,7 +157,7 @@ class SitePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise UsageError("the study spends privacy: say in policy.toml, [privacy], which cohort may spend how much")
         try:
             return LocalPolicy(
-                min_clients=self.min_sites,
+                min_clients=max(self.min_sites, study.training.min_sites),  # the coordinator is held to what was signed
                 min_threshold=self.min_threshold,
                 colluders=self.colluders,
                 max_attempts=self.max_attempts,
@@ -184,12 +184,12 @@ class SitePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         if self.approve_models == "all":
             return True
         try:
-            lines = (folder / self.approved_models).read_text(encoding="utf-8").split()
+            lines = (folder / self.approved_models).read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return False
-        except OSError as error:
-            raise UsageError(f"cannot read {folder / self.approved_models}: {error.strerror or error}") from None
-        return model_hash.hex() in lines
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read {folder / self.approved_models}: {error}") from None
+        return model_hash.hex() in (line.partition("#")[0].strip().lower() for line in lines)
 
 
 def load(path: Path) -> SitePolicy:

@@ -192,6 +192,10 @@ def test_models_wait_for_a_person(tmp_path: Path) -> None:
     assert not rules.allows_model(tmp_path, model)
     (tmp_path / rules.approved_models).write_text(f"{'0' * 64}\n{model.hex()}\n")
     assert rules.allows_model(tmp_path, model)
+    (tmp_path / rules.approved_models).write_text(f"# rejected: {model.hex()}\n#{model.hex()}\n")
+    assert not rules.allows_model(tmp_path, model)
+    (tmp_path / rules.approved_models).write_text(f"{model.hex().upper()}  # seen by Anna\n")
+    assert rules.allows_model(tmp_path, model)
 
 
 def test_weights_come_back_in_one_order() -> None:
