@@ -274,3 +274,10 @@ def test_the_same_question_is_not_answered_in_another_run_without_one_site(tmp_p
 
     assert ask("first", NODES) == set()
     assert ask("second", NODES - 1) == {"[C33]"}  # the difference would be the sixth's update
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_bound_below_a_sites_examples_does_not_tell_which_site_has_more(most: int) -> None:
+    grid = LocalGrid(app_that_obeys(SecAggMod()), NODES)
+    run(SecAgg(plain(), max_examples=most), grid, rounds=1)
+    assert updates_in(grid) == NODES
