@@ -44,7 +44,7 @@ OVERTAKEN = 425
 """The coordinator has heard a later request of this site."""
 
 OVERTAKEN_IN_A_ROW = 4
-"""Such refusals, one after the other, that are not a proxy's repetition but a second machine, or an old state."""
+"""Such refusals, one after the other, that are not a proxy's repetition but a second machine."""
 
 
 class Leave(Exception):
@@ -84,9 +84,6 @@ class Participant:
         self._round = None if restored else SiteRound.resume(member)
         if self._round is None:
             self._store.leave_out_round()
-        if restored:
-            # Numbers of requests count up from where the copy was made; a clock in milliseconds is ahead of any count.
-            self._store.skip_sequence(time.time_ns() // 1_000_000)
         self._last = Cursor()
         self._heard: Instruction | None = None
         self._verified: set[Approval] = set()
@@ -380,8 +377,8 @@ class Participant:
                 overtaken = overtaken + 1 if refusal.status == OVERTAKEN else 0
                 if overtaken == OVERTAKEN_IN_A_ROW:
                     raise UsageError(
-                        "the coordinator has heard later requests of this site than this one: another machine uses its "
-                        "key (end one of them), or this state folder is new or an old copy (start it with --restored)"
+                        "the coordinator hears later requests of this site than this one: another machine that was "
+                        "started later uses its key, or the clock here was set back; let one machine be this site"
                     ) from refusal
             except Unreachable as error:
                 reason = str(error)

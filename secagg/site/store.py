@@ -87,10 +87,6 @@ class SiteStore(Durable):
         self._next += 1
         return self._next
 
-    def skip_sequence(self, last: int) -> None:
-        """Go on above ``last``."""
-        self._next = self._reserved = max(self._next, last)
-
     # -- the round in progress -------------------------------------------------------------------------------------
 
     def took(self, frame: bytes) -> None:
