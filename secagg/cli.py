@@ -193,7 +193,9 @@ def _exit_code(error: Exception) -> int | None:
 
 
 def _fail(error: object, code: int) -> int:
-    line = " ".join(str(error).split())
+    from secagg.theme import plain
+
+    line = plain(" ".join(str(error).split()))
     if line:  # nothing is said where help has been shown instead
         sys.stderr.write(f"secagg: {line}\n")
     return code

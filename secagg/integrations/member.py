@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 import quant
 from protocols import SecAggError, Secret
@@ -149,13 +150,22 @@ class MemberRounds:
     ) -> tuple[Parcel, int]:
         """Mask an update; returns the parcel to send and how many coordinates lay beyond the grid's range.
 
+        An update that the round's grid cannot take counts as zero, of weight zero where there are weights: the server
+        chooses the grid, and a site that left would tell it whether its update is, say, below 2^-7 there.
+
         Raises:
-            quant.InputError: an update or a weight that the round cannot take.
             secagg.UsageError: other metrics than the round's.
             protocols.RemoteProtocolError: the server speaks of another model (rule C20).
         """
-        entry = self._session(name)
-        contribution = entry.session.prepare(update, weight, metrics=metrics)
+        entry, config = self._session(name), self.config(name)
+        try:
+            contribution = entry.session.prepare(update, weight, metrics=metrics)
+        except quant.InputError:
+            if config.privacy is not None:  # what is charged is not computed again
+                raise
+            LOG.exception("round %s cannot take this site's update, which counts as zero", name)
+            nothing = config.layout.unflatten(np.zeros(config.layout.dim))
+            contribution = entry.session.prepare(nothing, None if weight is None else 0, metrics=metrics)
         frames = tuple(entry.session.submit(contribution, model_hash))
         return Parcel(name, entry.client, frames), contribution.saturated
 

@@ -7,6 +7,7 @@ small range serves; the server adds the mean difference to the model that it sen
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ from secagg.integrations.parcel import Parcel
 from secagg.integrations.series import Exchange, RoundSeries
 from secagg.privacy import RoundPrivacy, Unit
 
+LOG = logging.getLogger("secagg.integrations")
+
 Model = Mapping[str, NDArray[Any]]
 
 
@@ -33,7 +36,7 @@ class Trained:
 
     Attributes:
         model: the trained arrays, of the names and shapes of those received.
-        examples: how many examples were used; the weight in the mean.
+        examples: how many examples were used; the weight in the mean, up to the round's bound.
         metrics: by name, those that the round asks for; others stay at the site.
     """
 
@@ -75,8 +78,18 @@ def contribute(rounds: MemberRounds, name: str, model: Model, train: Train) -> t
     if missing:
         raise UsageError(f"training gave no metric {missing[0]!r}")
     metrics = {key: float(trained.metrics[key]) for key in config.metrics}
-    weight = None if config.max_weight is None else trained.examples
+    weight = None if config.max_weight is None else cut_weight(trained.examples, config.max_weight)
     return rounds.contribute(name, update, model_hash(before), weight, metrics)
+
+
+def cut_weight(examples: int, most: int) -> int:
+    """Cut a number of examples to the round's bound.
+
+    A site that left the round instead would tell that it has more: with another bound every round, how many.
+    """
+    if examples > most:
+        LOG.warning("%d examples are more than the %d that the round weighs: they count as so many", examples, most)
+    return min(examples, most)
 
 
 def check_unit(privacy: RoundPrivacy | None) -> None:

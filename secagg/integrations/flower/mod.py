@@ -23,6 +23,7 @@ from secagg.errors import UsageError
 from secagg.integrations.flower import records
 from secagg.integrations.member import MemberRounds, own_ledger
 from secagg.integrations.parcel import Parcel
+from secagg.integrations.training import cut_weight
 from secagg.privacy import SitePrivacy
 
 LOG = logging.getLogger("secagg.flower")
@@ -156,7 +157,7 @@ def _masked(
     if reply.has_error():
         raise UsageError(f"the app answered with an error: {reply.error.reason}")
     numbers = _only(reply.content.metric_records, "MetricRecord", "reply")
-    weight = None if config.max_weight is None else _weight(numbers, told["weight-key"])
+    weight = None if config.max_weight is None else cut_weight(_weight(numbers, told["weight-key"]), config.max_weight)
     metrics = {key: _scalar(numbers, key) for key in config.metrics}
     for key in config.metric_grid.cut(metrics):
         LOG.warning("metric %r lies beyond its bound and was cut to it", key)

@@ -37,7 +37,8 @@ class SecAgg(Strategy):
     Args:
         strategy: of ``flwr.serverapp.strategy``; see ``SUMS_ONLY``.
         max_examples: public upper bound on one site's number of examples, the weight of its update; the nearer, the
-            finer the grid. ``None`` gives every site the same weight, and no site tells how many it has.
+            finer the grid; more count as so many. ``None`` gives every site the same weight, and no site tells how many
+            it has.
         quantization: keys of ``quant.presets``, for the *difference* that training makes; 16 bits by default.
         metrics: bounds by name of the metrics whose weighted means the train replies give; others are not sent.
         evaluate_metrics: the same for evaluate replies. Without any, set ``fraction_evaluate=0`` on the strategy.

@@ -274,3 +274,21 @@ def test_the_same_question_is_not_answered_in_another_run_without_one_site(tmp_p
 
     assert ask("first", NODES) == set()
     assert ask("second", NODES - 1) == {"[C33]"}  # the difference would be the sixth's update
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_bound_below_a_sites_examples_does_not_tell_which_site_has_more(most: int) -> None:
+    grid = LocalGrid(app_that_obeys(SecAggMod()), NODES)
+    run(SecAgg(plain(), max_examples=most), grid, rounds=1)
+    assert updates_in(grid) == NODES
+
+
+WINDOW = {"exact_low": -40, "exact_high": -4}
+"""A lossless grid takes no value of 2^-4 or more: here a question about every single site's update."""
+
+
+@pytest.mark.parametrize("grid_of_the_server", [WINDOW, {**WINDOW, "keep": [[0, 1]]}])
+def test_a_grid_that_takes_no_large_values_does_not_tell_which_site_has_some(grid_of_the_server: Any) -> None:
+    grid = LocalGrid(app_that_obeys(SecAggMod()), NODES)
+    run(SecAgg(plain(), max_examples=3, quantization=grid_of_the_server), grid, rounds=1)
+    assert updates_in(grid) == NODES
