@@ -6,6 +6,7 @@ once, and an auditor's command never loads a coordinator.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import typer
 import typer.main
 from typer.core import TyperGroup
+from typer.models import ArgumentInfo
+from typer.utils import get_params_from_function
 
 Code = Callable[..., int | None] | typer.Typer
 
@@ -37,7 +40,19 @@ def whole(entry: Any) -> Any:
         alone = typer.Typer(add_completion=False)
         alone.command(entry.name)(code)
         code = alone
-    return typer.main.get_command(code)
+    return _explained(typer.main.get_command(code))
+
+
+def _explained(command: Any) -> Any:
+    """Give arguments their help back: click 8.5 takes it from them under typer 0.20, which flwr pins."""
+    for inner in getattr(command, "commands", {}).values():
+        _explained(inner)
+    said = {} if command.callback is None else get_params_from_function(inspect.unwrap(command.callback))
+    for parameter in command.params:
+        declared = said[parameter.name].default if parameter.name in said else None
+        if isinstance(declared, ArgumentInfo):
+            parameter.help = declared.help
+    return command
 
 
 app = typer.Typer(

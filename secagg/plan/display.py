@@ -43,7 +43,7 @@ def _table(title: str, settings: Iterable[quant.Setting], decision: Decision, co
         "range",
         "codec",
         "kept",
-        "predicted error",
+        "error",
         "saturated",
         "bytes",
         "of float32",
