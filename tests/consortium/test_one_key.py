@@ -94,4 +94,4 @@ def test_a_new_state_folder_is_heard(make_lab) -> None:
         for state in (None, None, lab.home / "fresh", lab.home / "fresh"):
             with lab.participant(1, state=state, give_up_after=30.0) as site:
                 site.greet("again")
-        assert set(web.engine.seen) == {1}
+        assert set(web.engine.approvals) == {1}
