@@ -6,6 +6,7 @@ once, and an auditor's command never loads a coordinator.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import typer
 import typer.main
 from typer.core import TyperGroup
+from typer.models import ArgumentInfo
+from typer.utils import get_params_from_function
 
 Code = Callable[..., int | None] | typer.Typer
 
@@ -37,7 +40,19 @@ def whole(entry: Any) -> Any:
         alone = typer.Typer(add_completion=False)
         alone.command(entry.name)(code)
         code = alone
-    return typer.main.get_command(code)
+    return _explained(typer.main.get_command(code))
+
+
+def _explained(command: Any) -> Any:
+    """Give arguments their help back: click 8.5 takes it from them under typer 0.20, which flwr pins."""
+    for inner in getattr(command, "commands", {}).values():
+        _explained(inner)
+    said = {} if command.callback is None else get_params_from_function(inspect.unwrap(command.callback))
+    for parameter in command.params:
+        declared = said[parameter.name].default if parameter.name in said else None
+        if isinstance(declared, ArgumentInfo):
+            parameter.help = declared.help
+    return command
 
 
 app = typer.Typer(
@@ -157,13 +172,19 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.Abort:
         return _fail("interrupted", 130)
     except _CLICK_ERROR as error:
-        return _fail(getattr(error, "format_message", error.__str__)(), 2)
+        return _fail(_with_help(error), 2)
     except Exception as error:
         code = _exit_code(error)
         if code is None:
             raise
         return _fail(error, code)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _with_help(error: Any) -> str:
+    """Say what was wrong with a command's arguments, and where they are explained."""
+    says, context = str(error.format_message()), getattr(error, "ctx", None)
+    return f"{says} ({context.command_path} --help)" if says and context is not None else says
 
 
 def _exit_code(error: Exception) -> int | None:
@@ -178,7 +199,9 @@ def _exit_code(error: Exception) -> int | None:
 
 
 def _fail(error: object, code: int) -> int:
-    line = " ".join(str(error).split())
+    from secagg.theme import plain
+
+    line = plain(" ".join(str(error).split()))
     if line:  # nothing is said where help has been shown instead
         sys.stderr.write(f"secagg: {line}\n")
     return code

@@ -5,6 +5,7 @@ Lines of a plot differ in style as well as in colour, so that they survive a gre
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -19,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 BLUE = "#0072B2"
 ORANGE = "#E69F00"
@@ -99,14 +101,31 @@ PIPE_WIDTH = 120
 """Columns of output that goes into a pipe or a file, where no terminal says how wide it is."""
 
 
+_NOT_FOR_TERMINALS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """Return ``text`` without what a terminal would obey: control characters, and those that turn the reading order."""
+    return _NOT_FOR_TERMINALS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+class PlainConsole(Console):
+    """Shows text as it is: names and reasons come from others, and must neither hide nor colour a line."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Render a string."""
+        return super().render_str(plain(text), **options)
+
+
 def output() -> Console:
     """Return the console for results (standard output)."""
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return PlainConsole(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
 
 
 def notes() -> Console:
     """Return the console for progress and errors (standard error), so that results can be piped."""
-    return Console(stderr=True, highlight=False)
+    return PlainConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def progress(*, shown: bool) -> Progress:

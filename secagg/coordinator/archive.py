@@ -37,9 +37,15 @@ class Archive:
                     if lines := store.transcript():
                         store.add_transcript([evidence.ending(lines)])
                     store.begin_part(study.hash)
+        self._mend()
+
+    def _mend(self) -> None:
+        """Bring the files up to the store, after a crash or a full disk."""
+        store, self._behind = self._store, True
         chain.mend(store.folder / RECEIPTS, store.lines())
         for part in range(store.part + 1):
             chain.mend(self.transcript(part), store.transcript(part))
+        self._behind = False
 
     def transcript(self, part: int) -> Path:
         """Where a transcript is: ``transcript.jsonl``, and ``transcript-2.jsonl`` once the study was changed."""
@@ -51,5 +57,10 @@ class Archive:
         Raises:
             StorageError: the disk refuses.
         """
+        if self._behind:
+            self._mend()
+            return
+        self._behind = True
         chain.append(self._store.folder / RECEIPTS, [receipt])
         chain.append(self.transcript(self._store.part), told)
+        self._behind = False

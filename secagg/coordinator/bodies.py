@@ -61,6 +61,8 @@ async def receive_letter(
         digest = await _spool(request, path, size)
         _compare(digest, head)
         return await asyncio.to_thread(path.read_bytes), name
+    except FileNotFoundError:
+        raise Refused(410, "the round ended while this letter was on its way") from None
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -76,7 +77,10 @@ def page_token(state: Path) -> str:
     path = state / "page-token"
     if not path.exists():
         identity.write_new(path, SystemEntropy().take(18, "page-token").hex().encode(), mode=0o600)
-    return path.read_text(encoding="ascii").strip()
+    token = path.read_text(encoding="ascii", errors="replace").strip()
+    if not re.fullmatch(r"[0-9a-f]{36}", token):  # such as none at all, after a full disk: it would open to anybody
+        raise UsageError(f"{path} holds no token: remove the file, and another one is made")
+    return token
 
 
 def _serve(

@@ -86,6 +86,7 @@ class Engine:
         self._archive = Archive(self.store, self.study)
         self.version = 0
         self.since = self.clock()
+        self._name_models()  # a crash may have come between the end of a round and this
         self._resume()
 
     # -- setting up ------------------------------------------------------------------------------------------------
@@ -149,8 +150,7 @@ class Engine:
             self.store.set_approval(site, msgspec.msgpack.encode(given))
             self.store.set_sequence(site, sequence)
         self.approvals[site] = given
-        self.version += 1
-        self.touch(site)
+        self.version += 1  # a site is here once it asks what to do: `secagg check` says hello and goes
         held = self.store.spent(site)
         spent = None if held is None else msgspec.msgpack.decode(held, type=Countersigned)
         return Welcome(time.time(), sequence, len(self.approvals), self.progress.round, spent)
@@ -246,7 +246,7 @@ class Engine:
     def present(self) -> tuple[int, ...]:
         """Members that approved the study and were heard of lately."""
         now = self.clock()
-        here = (site for site, last in self.seen.items() if now - last < PRESENT_SECONDS)
+        here = (site for site, last in tuple(self.seen.items()) if now - last < PRESENT_SECONDS)
         return tuple(sorted(set(here) & set(self.approvals) & set(self.study.ids)))
 
     def _maybe_begin(self) -> bool:
@@ -306,7 +306,8 @@ class Engine:
         answers = {} if query is None else query.result(opened).as_dict()
         # An answer is no change of weights: the model of such a study stays as it is.
         change = {} if query is not None else live.config.layout.unflatten(rounds.mean(self.study, opened))
-        model = self.models.keep(weights.encode(rounds.moved(before, change)))
+        with self.store.complaining("keep the weights"):
+            model = self.models.keep(weights.encode(rounds.moved(before, change)))
         spent = spending.charged(self.study, self.progress.spent, live.config)
         outcome = Outcome(
             "opened", opened.included, model, "", dict(opened.counters), opened.total_weight, spent, answers
@@ -327,6 +328,10 @@ class Engine:
         outcome = Outcome("aborted", reason=reason[:400], spent=spent)
         told = live.evidence.lines(self.study, self.store.end_of_transcript(), None, reason[:400])
         self._close(live.opening, live.config.params.hash(), outcome, live, told=told)
+
+    def _name_models(self) -> None:
+        with self.store.complaining("name the weights"):
+            self.models.name(self.progress.model, self.progress.best, for_good=bool(self.progress.finished))
 
     def _close(
         self,
@@ -379,7 +384,7 @@ class Engine:
         self.progress, self.live, self.since = progress, None, self.clock()
         self.store.erase()
         self._archive.add(text, told)
-        self.models.name(progress.model, progress.best, for_good=bool(progress.finished))
+        self._name_models()
         log.info("round ends", extra={"round": opening.round, "outcome": outcome.kind, "reason": outcome.reason})
 
 

@@ -6,6 +6,7 @@ The very application that serves HTTPS serves these requests, gate and all.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -44,13 +45,15 @@ class FolderServer:
 
     async def serve(self) -> None:
         """Answer requests until `stop`, or the end of the study."""
-        under_way: dict[str, asyncio.Task[None]] = {}
+        under_way: dict[str, asyncio.Task[object]] = {}
         async with self._web.running():
             while not self._stopped.is_set():
                 if self._until_finished and self._web.engine.progress.finished and self._web.all_told:
                     self.stop()
-                for path in sorted((self._folder / files.REQUESTS).iterdir(), key=_order):
-                    if path.name not in under_way and not path.name.startswith("."):
+                for path in self._requests():
+                    task = under_way.get(path.name)
+                    # One that could not be read is read again once it has changed: it may still have been copied.
+                    if task is None or (task.done() and task.result() not in (None, _state(path))):
                         under_way[path.name] = asyncio.create_task(self._answer(path))
                 under_way = {
                     name: task
@@ -60,22 +63,41 @@ class FolderServer:
                 await asyncio.sleep(LOOK_SECONDS)
             await asyncio.gather(*under_way.values())
 
-    async def _answer(self, path: Path) -> None:
+    def _requests(self) -> list[Path]:
+        """Return what lies there; nothing while the folder is away."""
+        try:
+            found = sorted((self._folder / files.REQUESTS).iterdir(), key=_order)
+        except OSError:
+            return []
+        return [path for path in found if not path.name.startswith(".")]
+
+    async def _answer(self, path: Path) -> object:
+        """Answer one request; return what an unreadable one looked like, else ``None``."""
         answered = self._folder / files.ANSWERS / path.name
         if answered.exists():
-            return
+            return None
+        looked = _state(path)
         try:
             request = await asyncio.to_thread(files.read_request, path)
             answer = await _through(self._web, request)
         except UsageError as error:
             log.warning("refused", extra={"file": path.name, "reason": str(error)})
-            return
+            return looked
         if answer.status == 204 and request.target.startswith("/v1/next"):
-            return  # stopping: the request is answered by the next coordinator
+            return None  # stopping: the request is answered by the next coordinator
         try:
             await asyncio.to_thread(files.put, answered, answer)
         except OSError as error:
             log.error("the disk refuses", extra={"file": path.name, "reason": str(error)})
+        return None
+
+
+def _state(path: Path) -> object:
+    try:
+        found = path.lstat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size
 
 
 def _order(path: Path) -> tuple[int, str]:
@@ -112,6 +134,7 @@ async def _through(web: Web, request: RequestFile) -> AnswerFile:
         else:
             parts.append(message.get("body", b""))
 
-    await web.app(scope, receive, send)
-    signature = next((value.decode() for name, value in began["headers"] if name.decode() == SIGNATURE), "")
-    return AnswerFile(began["status"], signature, b"".join(parts))
+    with contextlib.suppress(Exception):  # the application has answered 500, and logged it, before it raises
+        await web.app(scope, receive, send)
+    signature = next((value.decode() for name, value in began.get("headers", ()) if name.decode() == SIGNATURE), "")
+    return AnswerFile(began.get("status", 500), signature, b"".join(parts))

@@ -113,7 +113,11 @@ class Gate:
             )
         last = self._sequences.get(head.site, -1)
         if head.sequence <= last:
-            raise Refused(425, f"sequence number {head.sequence} was used before (last: {last}): a replayed request")
+            raise Refused(
+                425,
+                f"sequence number {head.sequence} was used before (last: {last}): a replayed request, or another "
+                "machine uses this site's key",
+            )
         return head, signature
 
     def _failed(self, address: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from protocols import ProtocolError
-from secagg.coordinator.live_round import Delivery, LiveRound
+from secagg.coordinator.live_round import Contradiction, Delivery, LiveRound
 from secagg.errors import UsageError
 from secagg.privacy import LedgerError, countersign
 from secagg.study.definition import Study
@@ -27,13 +27,16 @@ def take_in(
     """
     told: list[Exception | bool] = []
     new: dict[tuple[int, int], int] = {}
+    again: dict[int, int] = {}
     spent: dict[int, bytes] = {}
     for place, letter in enumerate(letters):
         try:
             told.append(live.is_new(letter) and (letter.site, letter.number) not in new)
+            if (first := new.get((letter.site, letter.number))) is not None:
+                again[place] = first
             if told[-1] is True:
                 spent |= _countersigned(study, coordinator, letter)
-        except (UsageError, LedgerError) as error:
+        except UsageError as error:
             told[place:] = [error]
         if told[-1] is True:
             new[letter.site, letter.number] = place
@@ -43,6 +46,11 @@ def take_in(
             live.act(letters[place], entry)
         except (ProtocolError, UsageError) as error:
             told[place] = error
+    for place, first in again.items():
+        if letters[place].digest != letters[first].digest:
+            told[place] = Contradiction(f"site {letters[place].site} says two things as its letter at the same time")
+        elif isinstance(told[first], Exception):
+            told[place] = told[first]  # what was not taken is not acknowledged either
     return told
 
 
@@ -50,11 +58,13 @@ def _countersigned(study: Study, coordinator: Identity, letter: Delivery) -> dic
     """Return the countersigned statement of what a site has spent, if the letter brings one.
 
     Raises:
-        UsageError: not a letter.
-        LedgerError: not the site's own statement.
+        UsageError: not a letter, or not the site's own statement.
     """
     if study.privacy is None or letter.letter.spent is None:
         return {}
     said, key = letter.letter.spent, study.roster.key(letter.site) or b""
-    signed = countersign(said.receipt, said.signature, key, coordinator.secret.reveal())
+    try:
+        signed = countersign(said.receipt, said.signature, key, coordinator.secret.reveal())
+    except LedgerError as error:
+        raise UsageError(str(error)) from None
     return {letter.site: msgspec.msgpack.encode(signed)}

@@ -13,7 +13,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from secagg.coordinator.web import Web
 
 HEAD_SECONDS = 30
-"""How long a connection may take over the head of its first request."""
+"""How long a connection may take over the head of a request."""
+
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection is kept between two requests."""
 
 GRACE_SECONDS = 10
 LINGER_SECONDS = 20.0
@@ -21,16 +24,22 @@ LINGER_SECONDS = 20.0
 
 
 class _PatientOnce(H11Protocol):
-    """Closes connections that never finish the head of a request."""
+    """Closes connections that never finish the head of a request, or the body of one that was answered already."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock."""
         super().connection_made(transport)  # type: ignore[arg-type]
-        self.loop.call_later(HEAD_SECONDS, self._close_if_silent)
+        self.loop.call_later(HEAD_SECONDS, self._close_if_still, None)
 
-    def _close_if_silent(self) -> None:
-        begun: object = self.cycle
-        if begun is None and not self.transport.is_closing():
+    def on_response_complete(self) -> None:
+        """Start the clock for the next request."""
+        answered: object = self.cycle
+        super().on_response_complete()
+        self.loop.call_later(KEEP_ALIVE_SECONDS + HEAD_SECONDS, self._close_if_still, answered)
+
+    def _close_if_still(self, last: object) -> None:
+        """Close, unless another request has begun since ``last``."""
+        if self.cycle is last and not self.transport.is_closing():
             self.transport.close()
 
 
@@ -105,7 +114,7 @@ def make_server(
         h11_max_incomplete_event_size=32 * 1024,
         limit_concurrency=4000,
         backlog=1024,
-        timeout_keep_alive=75,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     return CoordinatorServer(config, web, until_finished=until_finished)

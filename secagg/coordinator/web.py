@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -34,6 +35,17 @@ POLL_SECONDS = 25.0
 
 TICK_SECONDS = 0.25
 MAX_POLLS_PER_SITE = 4
+MAX_LETTERS_PER_SITE = 2
+"""Letters of one site that are on their way in; a second one is what a site says again when its connection broke."""
+
+
+class _Number(IntegerConvertor):
+    """A number in a path: longer ones than Python reads are no paths of ours."""
+
+    regex = "[0-9]{1,10}"
+
+
+register_url_convertor("number", _Number())
 
 
 class LargeFile(FileResponse):
@@ -59,6 +71,7 @@ class Web:
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._polls: dict[int, int] = {}
+        self._letters: dict[int, int] = {}
         self._waiting: dict[Cursor, list[tuple[Delivery, asyncio.Future[bool]]]] = {}
         self._version = 0
         self.stopping = False
@@ -71,7 +84,11 @@ class Web:
             Route("/v1/model/{model}", self._signed(self._model)),
             Route("/v1/goodbye", self._signed(self._goodbye), methods=["POST"]),
             Route("/v1/progress", self._signed(self._progress), methods=["POST"]),
-            Route("/v1/frames/{round:int}/{attempt:int}/{number:int}", self._signed(self._frame), methods=["POST"]),
+            Route(
+                "/v1/frames/{round:number}/{attempt:number}/{number:number}",
+                self._signed(self._frame),
+                methods=["POST"],
+            ),
             *routes,
         ]
         prefix = urlsplit(engine.study.study.coordinator).path.rstrip("/")
@@ -113,6 +130,8 @@ class Web:
                 self._announce()
             except StorageError as error:
                 log.error("the disk refuses", extra={"reason": str(error)})
+            except Exception as error:  # a clock that stands still would hold up every site
+                log.error("unexpected", exc_info=error)
             await asyncio.sleep(TICK_SECONDS)
 
     def _announce(self) -> None:
@@ -215,7 +234,15 @@ class Web:
         live = self.engine.live
         if live is None or (live.opening.round, live.opening.attempt) != (cursor.round, cursor.attempt):
             raise Refused(410, f"round {cursor.round}, attempt {cursor.attempt} is not in progress")
-        body, file = await receive_letter(request, head, self.engine.store.files, live.config.params)
+        if head.site not in live.opening.clients:
+            raise Refused(410, f"site {head.site} is not in round {cursor.round}, attempt {cursor.attempt}")
+        if self._letters.get(head.site, 0) >= MAX_LETTERS_PER_SITE:
+            raise Refused(429, "this site sends too many letters at the same time: is it running twice?")
+        self._letters[head.site] = self._letters.get(head.site, 0) + 1
+        try:
+            body, file = await receive_letter(request, head, self.engine.store.files, live.config.params)
+        finally:
+            self._letters[head.site] -= 1
         await self._journalled(cursor, Delivery(head.site, number, head.sequence, body, head.digest, file))
 
     async def _journalled(self, cursor: Cursor, letter: Delivery) -> bool:

@@ -27,10 +27,12 @@ def show(decision: Decision, present: quant.Setting | None, console: Console) ->
     if present is not None:
         _table("the study's present setting", [present], decision, console)
     if not found.feasible:
-        console.print(f"[{theme.VERMILION}]infeasible[/]: {found.reason}")
+        console.print(f"[{theme.VERMILION}]infeasible[/]: {found.reason}", markup=True)
         console.print("the marked setting is the nearest that is feasible")
     else:
-        console.print(f"[{theme.GREEN}]chosen[/]: {describe(found.best)}, {_of_float32(found.best, known.dim)}")
+        console.print(
+            f"[{theme.GREEN}]chosen[/]: {describe(found.best)}, {_of_float32(found.best, known.dim)}", markup=True
+        )
 
 
 def _table(title: str, settings: Iterable[quant.Setting], decision: Decision, console: Console) -> None:
@@ -41,7 +43,7 @@ def _table(title: str, settings: Iterable[quant.Setting], decision: Decision, co
         "range",
         "codec",
         "kept",
-        "predicted error",
+        "error",
         "saturated",
         "bytes",
         "of float32",

@@ -93,14 +93,15 @@ def _show(decision: PrivateDecision, console: Console) -> None:
     )
     _table(decision, console)
     if chosen is None:
-        console.print(f"[{theme.VERMILION}]infeasible[/]: {decision.reason}")
+        console.print(f"[{theme.VERMILION}]infeasible[/]: {decision.reason}", markup=True)
         console.print("next: secagg plan with other numbers")
         return
     fitted = chosen.fitted
     console.print(
         f"[{theme.GREEN}]chosen[/]: {fitted.privacy.law} noise of sigma {fitted.sigma:.4g} in the sum "
         f"({fitted.calibration.sigma:,.0f} steps), {chosen.levels:,} levels on +-{fitted.quantization['range']:.4g} in "
-        f"fields of {fitted.width} bits"
+        f"fields of {fitted.width} bits",
+        markup=True,
     )
     console.print(
         f"the mean of {goal.members:,} {goal.unit}s is off by {chosen.deviation() / goal.members:.3g} per coordinate "

@@ -158,8 +158,8 @@ class SignedLink:
         head = RequestHead(method, target, self._study.hash, self._site, self._sequence(), int(time.time()), digest)
         headers = head.signed_by(self._identity)
         answer = self._carry(head, headers, body)
-        if answer.status in (502, 503, 504):
-            raise Unreachable(f"{self._where} answers {answer.status}: the coordinator is not up")
+        if answer.status in (500, 502, 503, 504):
+            raise Unreachable(f"{self._where} answers {answer.status}: the coordinator is not up, or in trouble")
         if answer.status >= 400:
             raise Refusal(answer.status, _reason(answer.body))
         signed = by_hash or is_answer(
@@ -245,16 +245,23 @@ class FolderLink(SignedLink):
         until = time.monotonic() + self._patience
         try:
             files.put(asked, files.RequestFile(head.method, head.target, headers, body))
-            while not answered.exists():
+            while (answer := _read(answered)) is None:
                 if time.monotonic() > until:
                     raise Unreachable(f"nobody answered {asked}")
                 time.sleep(FOLDER_SECONDS)
-            answer = files.read_answer(answered)
             asked.unlink(missing_ok=True)
             answered.unlink(missing_ok=True)
         except OSError as error:
             raise Unreachable(f"cannot use the folder {self._folder}: {error.strerror or error}") from None
         return Answer(answer.status, answer.body, answer.signature)
+
+
+def _read(path: Path) -> files.AnswerFile | None:
+    """Return an answer, or ``None`` if it is not there yet, or not whole: whoever carries it may be copying."""
+    try:
+        return files.read_answer(path) if path.exists() else None
+    except UsageError:
+        return None
 
 
 def _trust(study: Study, ca_file: Path | None) -> ssl.SSLContext:

@@ -40,6 +40,12 @@ _TEMPORARY = frozenset({408, 425, 429, 507})
 GONE = 410
 """The attempt is not in progress any more."""
 
+OVERTAKEN = 425
+"""The coordinator has heard a later request of this site."""
+
+OVERTAKEN_IN_A_ROW = 4
+"""Such refusals, one after the other, that are not a proxy's repetition but a second machine."""
+
 
 class Leave(Exception):
     """The site leaves the round in progress; the text says why."""
@@ -360,7 +366,7 @@ class Participant:
         Raises:
             UsageError: the coordinator refuses for good, or was not reached for too long.
         """
-        began, failures = time.monotonic(), 0
+        began, failures, overtaken = time.monotonic(), 0, 0
         while True:
             try:
                 return ask()
@@ -368,6 +374,12 @@ class Participant:
                 if refusal.status not in _TEMPORARY:
                     raise UsageError(f"the coordinator refuses: {refusal}") from refusal
                 reason = str(refusal)
+                overtaken = overtaken + 1 if refusal.status == OVERTAKEN else 0
+                if overtaken == OVERTAKEN_IN_A_ROW:
+                    raise UsageError(
+                        "the coordinator hears later requests of this site than this one: another machine that was "
+                        "started later uses its key, or the clock here was set back; let one machine be this site"
+                    ) from refusal
             except Unreachable as error:
                 reason = str(error)
             failures += 1

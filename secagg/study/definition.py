@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -217,7 +218,7 @@ def load(path: Path) -> Study:
     Raises:
         UsageError: what is wrong, with file and line.
     """
-    return parse(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else toml.read(path, Study)
+    return parse(toml.text_of(path), str(path))
 
 
 def parse(text: str, name: str = "study.toml") -> Study:
@@ -241,8 +242,10 @@ def parse(text: str, name: str = "study.toml") -> Study:
             raise refuse(f"site[{number}].id", f"two sites have the id {site.id}")
         if any(site.key == other.key for other in earlier):
             raise refuse(f"site[{number}].key", "two sites have the same key: every site needs its own")
-        if any(site.name == other.name for other in earlier):
-            raise refuse(f"site[{number}].name", f"two sites are called {site.name!r}")
+        if any(_alike(site.name) == _alike(other.name) for other in earlier):
+            raise refuse(
+                f"site[{number}].name", f"two sites are called {site.name!r}, or something that looks the same"
+            )
     if study.study.member and study.member(study.study.member) is None and study.site:
         raise refuse("study.member", f"there is no site {study.study.member}; use 0 if a third party coordinates")
     unknown = sorted(set(study.quantization) - set(quant.presets.KEYS))
@@ -257,6 +260,12 @@ def parse(text: str, name: str = "study.toml") -> Study:
     except ValueError:
         raise refuse("task", "not-a-number and infinity cannot be signed") from None
     return study
+
+
+def _alike(name: str) -> str:
+    """Return a name without what people do not see: forms of letters, capitals, spaces, characters of no width."""
+    seen = (c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) not in ("Cf", "Zs"))
+    return "".join(seen).casefold()
 
 
 def _contradictions(study: Study) -> Iterator[tuple[str, str]]:

@@ -136,7 +136,7 @@ class Durable:
         with self.complaining("erase masked inputs"):
             for path in self.files.iterdir():
                 if path.name not in kept:
-                    path.unlink()
+                    path.unlink(missing_ok=True)  # whoever wrote it may erase it at the same time
 
     def scrub(self) -> None:
         """Overwrite what the write-ahead log still holds of what was erased.

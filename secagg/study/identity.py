@@ -22,8 +22,9 @@ from secagg.study.fingerprint import fingerprint
 HexKey = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 """32 bytes in lower-case hexadecimal."""
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f\"\\]+$")]
-"""What people call a site or a study: any language, one line. It never becomes part of a path."""
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069"
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=rf"\A[^{_UNSEEN}\"\\]+\Z")]
+"""What people call a site or a study: any language, one line, in its own reading order. It never becomes a path."""
 
 
 class PublicIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

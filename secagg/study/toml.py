@@ -27,15 +27,23 @@ def read(path: Path, kind: type[T]) -> T:
     Raises:
         UsageError: a file that cannot be read, is no TOML, or does not fit ``kind``; the text names file and line.
     """
+    return parse(text_of(path), kind, str(path))
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        UsageError: it cannot be read, is too large, or is no text.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"{path} is larger than {MAX_BYTES} bytes: that is no file of a study")
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8 text") from None
-    return parse(text, kind, str(path))
 
 
 def parse(text: str, kind: type[T], name: str) -> T:
@@ -46,8 +54,10 @@ def parse(text: str, kind: type[T], name: str) -> T:
     """
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or a number of more digits than Python reads
         raise UsageError(f"{name}: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{name}: tables or lists too deep in each other") from None
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:

@@ -8,6 +8,7 @@ HTTPS transport.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +21,11 @@ T = TypeVar("T")
 
 REQUESTS = "requests"
 ANSWERS = "answers"
-MAX_FILE_BYTES = 1 << 34
+MAX_REQUEST_BYTES = 1 << 27
+"""No letter of a site is larger; what is, is not read."""
+
+MAX_ANSWER_BYTES = 1 << 34
+"""An answer may hold the weights of a model."""
 
 
 class RequestFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,7 +87,7 @@ def read_request(path: Path) -> RequestFile:
     Raises:
         UsageError: the file is none.
     """
-    return _read(path, RequestFile)
+    return _read(path, RequestFile, MAX_REQUEST_BYTES)
 
 
 def read_answer(path: Path) -> AnswerFile:
@@ -91,13 +96,17 @@ def read_answer(path: Path) -> AnswerFile:
     Raises:
         UsageError: the file is none.
     """
-    return _read(path, AnswerFile)
+    return _read(path, AnswerFile, MAX_ANSWER_BYTES)
 
 
-def _read(path: Path, kind: type[T]) -> T:
+def _read(path: Path, kind: type[T], most: int) -> T:
+    """Read a plain file: a link may lead anywhere, and a pipe never ends."""
     try:
-        if os.stat(path, follow_symlinks=False).st_size > MAX_FILE_BYTES:
-            raise UsageError(f"{path} is too large")
-        return msgspec.msgpack.decode(path.read_bytes(), type=kind)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+                raise UsageError(f"{path} is no plain file, or larger than {most} bytes")
+            return msgspec.msgpack.decode(file.read(most), type=kind)
     except (OSError, msgspec.DecodeError) as error:
         raise UsageError(f"{path} is not a {kind.__name__}: {error}") from None

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import httpx
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -225,12 +226,55 @@ def live_wire(tmp_path_factory) -> Iterator[Wire]:
         for site in lab.sites:
             body = messages.encode(Hello(approval.sign(lab.study, lab.key(site)), "test"))
             assert made.ask(made.head("POST", "/v1/hello", body, site=site), body, key=lab.key(site)).status_code == 200
+            asked = made.head("GET", "/v1/next?round=0&attempt=0&busy=false&have=0", site=site)
+            assert made.ask(asked, key=lab.key(site)).status_code in (200, 204)
         until = time.monotonic() + 20
         while web.engine.live is None and time.monotonic() < until:
             time.sleep(0.05)
         yield made
         made.http.close()
         assert web.engine.live.status.have == ()
+
+
+def test_a_letter_whose_round_ends_on_the_way(live_wire: Wire, monkeypatch) -> None:
+    """What a late site still uploads is erased with the round: it is told so in a line that it can go on from."""
+    body = bytes(200_000)
+    head = live_wire.head("POST", "/v1/frames/0/0/0", body)
+    lines = [f"POST {head.target} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in head.signed_by(live_wire.lab.key(1)).items()]
+    store = live_wire.web.engine.store
+    with live_wire.connect() as secure:
+        secure.sendall("\r\n".join([*lines, "", ""]).encode() + body[:100_000])
+        until = time.monotonic() + 10
+        while not list(store.files.iterdir()) and time.monotonic() < until:
+            time.sleep(0.02)
+        store.erase()
+        secure.sendall(body[100_000:])
+        assert b"410" in secure.recv(1000)
+
+
+def test_letters_that_are_not_even_read(live_wire: Wire, monkeypatch) -> None:
+    """Of a site that is not in the round, and of one that has two on their way in already."""
+    opening = live_wire.web.engine.live.opening
+    with monkeypatch.context() as patch:
+        patch.setattr(live_wire.web.engine.live, "opening", msgspec.structs.replace(opening, clients=(2, 3)))
+        refused(live_wire.ask(live_wire.head("POST", "/v1/frames/0/0/0", b"x"), b"x"), 410, "site 1 is not in round 0")
+    with monkeypatch.context() as patch:
+        patch.setitem(live_wire.web._letters, 1, 2)
+        refused(live_wire.ask(live_wire.head("POST", "/v1/frames/0/0/0", b"x"), b"x"), 429, "at the same time")
+
+
+def test_hello_is_not_presence(wire: Wire) -> None:
+    """Who only says hello, as `secagg check` does, is not waited for in a round."""
+    body = messages.encode(Hello(approval.sign(wire.study, wire.lab.key(3)), "secagg check"))
+    assert wire.ask(wire.head("POST", "/v1/hello", body, site=3), body, key=wire.lab.key(3)).status_code == 200
+    assert 3 not in wire.web.engine.present()
+
+
+@pytest.mark.parametrize("digits", [11, 5000])
+def test_numbers_longer_than_python_reads(wire: Wire, digits: int) -> None:
+    assert wire.http.get(f"{wire.base}/v1/frames/{'9' * digits}/0/0").status_code in (404, 405)
+    assert wire.http.post(f"{wire.base}/v1/frames/0/0/{'9' * digits}").status_code == 404
 
 
 LETTERS = st.one_of(

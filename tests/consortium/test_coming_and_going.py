@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from secagg.audit.audit import audit_file
+from secagg.coordinator import archive
 from secagg.coordinator.engine import Engine, LateFrame
 from secagg.coordinator.live_round import Contradiction, Delivery
 from secagg.coordinator.lock import StateLock
@@ -301,7 +302,7 @@ def failure(play: Play, site: int) -> UsageError | None:
 def test_a_full_disk_at_the_coordinator(play: Play) -> None:
     """Nothing is acknowledged that is not on disk; with room again, the round goes on."""
     play.join(1, 2, 3, 4, 5, give_up_after=0.0)
-    play.engine.tick()
+    play.steps(1)
     with pytest.raises(StorageError, match="full"):
         fill(play.engine.store)
     assert play.engine.live is not None
@@ -312,6 +313,63 @@ def test_a_full_disk_at_the_coordinator(play: Play) -> None:
     play.until(1)
     assert play.receipts[0].included == (1, 2, 3, 4, 5)
     play.check_sums()
+
+
+def refuse_once(error: Exception, then: Any) -> Any:
+    """Return a function that fails once, and is ``then`` afterwards."""
+    errors = [error]
+
+    def act(*given: Any, **options: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return then(*given, **options)
+
+    return act
+
+
+def test_no_room_for_the_weights(play: Play, monkeypatch) -> None:
+    """The sum is opened again from what is there, as soon as there is room; nobody is told of a mistake."""
+    play.join(1, 2, 3, 4, 5)
+    monkeypatch.setattr(play.engine.models, "keep", refuse_once(OSError(28, "no space"), play.engine.models.keep))
+    with contextlib.suppress(StorageError):
+        play.until(1)
+    play.until(1)
+    assert [said.outcome for said in play.receipts] == ["opened"]
+    play.check_sums()
+
+
+def test_a_transcript_that_could_not_be_written_is_brought_up(play: Play, monkeypatch) -> None:
+    play.join(1, 2, 3, 4, 5)
+    monkeypatch.setattr(archive.chain, "append", refuse_once(StorageError("no space"), archive.chain.append))
+    with contextlib.suppress(StorageError):
+        play.until(1)
+    play.until(2)
+    for name, lines in (("receipts", play.engine.store.lines()), ("transcript", play.engine.store.transcript())):
+        assert (play.lab.state / f"{name}.jsonl").read_text().splitlines() == lines
+
+
+def test_the_last_weights_are_named_after_a_crash(play: Play, monkeypatch) -> None:
+    play.join(1, 2, 3, 4, 5)
+    play.until(1)
+    monkeypatch.setattr(play.engine._archive, "add", refuse_once(KeyboardInterrupt(), None))
+    with pytest.raises(KeyboardInterrupt):
+        play.until(2)
+    play.restart()
+    last = (play.lab.state / "models" / "last.safetensors").read_bytes()
+    assert hashlib.sha256(last).digest() == play.engine.progress.model
+
+
+def test_two_letters_under_one_number_at_the_same_time(play: Play) -> None:
+    """What is not taken is not acknowledged: neither another text, nor a copy of what was refused."""
+    play.join(1, 2, 3, 4, 5)
+    play.steps(1)
+    live = play.engine.live
+    assert live is not None
+    cursor = Cursor(live.opening.round, live.opening.attempt)
+    bad = Delivery(1, 7, 10**9, b"no letter", hashlib.sha256(b"no letter").digest())
+    other = replace(bad, body=b"another", digest=hashlib.sha256(b"another").digest())
+    told = play.engine.accept(cursor, [bad, bad, other])
+    assert [type(one) for one in told] == [UsageError, UsageError, Contradiction]
 
 
 def test_a_torn_transcript_is_mended(play: Play) -> None:

@@ -57,5 +57,6 @@ def test_five_hundred_sites(tmp_path: Path, monkeypatch) -> None:
     line = (lab.state / "receipts.jsonl").read_bytes().splitlines()[-1]
     said = msgspec.convert(msgspec.json.decode(line)["round"], SignedReceipt).receipt
     lab.end_processes()
+    print(f"the coordinator's peak: {max(peaks) >> 20} MiB")
     assert len(said.included) == SITES
     assert max(peaks) < BOUND_BYTES

@@ -160,6 +160,33 @@ def test_a_slow_head_is_cut_off(make_lab, monkeypatch: pytest.MonkeyPatch) -> No
             connection.close()
 
 
+def is_cut_off(secure: ssl.SSLSocket, within: float) -> bool:
+    """Send a byte now and then until the other side is gone."""
+    until = time.monotonic() + within
+    try:
+        while time.monotonic() < until:
+            secure.sendall(b"G")
+            time.sleep(0.2)
+    except OSError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("first", ["GET /health HTTP/1.1", "POST /v1/hello HTTP/1.1\r\nContent-Length: 9999"])
+def test_what_is_slow_after_the_first_answer_is_cut_off(make_lab, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+    """The head of a second request, and the body of one that was refused already."""
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.4)
+    monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", 0.4)
+    lab = make_lab(sites=3)
+    with lab.coordinator():
+        trust = ssl.create_default_context(cadata=lab.study.study.certificate)
+        plain = socket.create_connection(("127.0.0.1", lab.port), timeout=10)
+        with trust.wrap_socket(plain, server_hostname="localhost") as secure:
+            secure.sendall(f"{first}\r\nHost: localhost\r\n\r\n".encode())
+            assert secure.recv(1000).startswith(b"HTTP/1.1 ")
+            assert is_cut_off(secure, within=15)
+
+
 def test_sigterm_stops_in_the_middle_and_the_study_goes_on(make_lab) -> None:
     patient = {"join = 60": "join = 300", "phase = 60": "phase = 300", "train = 3600": "train = 300"}
     changes = {**patient, "rounds = 10": "rounds = 4", "[task]": "seconds = 0.3\n"}

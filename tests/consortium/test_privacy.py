@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from secagg.attack import leakage
 from secagg.attack.outcomes import Outcome
 from secagg.attack.setting import read_setting
 from secagg.audit.audit import audit_file
+from secagg.coordinator.live_round import Delivery
 from secagg.coordinator.metrics import StudyCollector
 from secagg.coordinator.page import Page
 from secagg.errors import UsageError
@@ -24,6 +26,7 @@ from secagg.study import definition, weights
 from secagg.study.policy import PrivacyBudget, SitePolicy
 from secagg.study.receipt import Receipt, SignedReceipt
 from secagg.study.weights import Weights
+from secagg.transport import messages
 from tests.consortium.test_coming_and_going import Play
 from tests.consortium.test_study_over_tls import join_all
 from tests.support.consortium import Lab
@@ -158,6 +161,19 @@ def test_a_budget_that_ends_stops_its_site(private_play: Play) -> None:
     assert "[P7] the budget is epsilon 0.7" in ends[0][1]
     assert spent(play.lab, 4) <= 0.7
     assert [4 in said.included for said in play.receipts] == [True, True, False] or not play.receipts[-1].included
+
+
+def test_a_statement_that_is_none(private_play: Play) -> None:
+    """A letter with somebody else's word on what was spent is refused like any other bad letter."""
+    play = private_play
+    play.join(*play.lab.sites, policy=budget(), train=patients)
+    play.steps(1)
+    assert play.engine.live is not None
+    body = messages.encode(messages.Letter((b"x",), None, messages.Spent(b"nothing", bytes(64))))
+    letter = Delivery(1, 0, 10**9, body, hashlib.sha256(body).digest())
+    opening = play.engine.live.opening
+    (told,) = play.engine.accept(messages.Cursor(opening.round, opening.attempt), [letter])
+    assert isinstance(told, UsageError)
 
 
 def test_a_restored_ledger_remembers_what_was_spent(private_play: Play, tmp_path: Path) -> None:

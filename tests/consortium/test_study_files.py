@@ -80,7 +80,9 @@ def test_keys_stay_private(tmp_path: Path) -> None:
         identity.create(path, "again", SystemEntropy())
 
 
-@pytest.mark.parametrize("name", ["", "x" * 81, 'quo"ted', "two\nlines", "back\\slash"])
+@pytest.mark.parametrize(
+    "name", ["", "x" * 81, 'quo"ted', "two\nlines", "end\n", "back\\slash", "\x9b2J", "\u202egnp.exe"]
+)
 def test_names_that_are_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="is no name"):
         identity.create(tmp_path / "site.key", name, SystemEntropy())
@@ -111,6 +113,22 @@ def test_errors_name_the_line(lead: Path, old: str, new: str, says: str) -> None
     assert says in str(caught.value)
     line = max(number for number, line in enumerate(changed.splitlines(), 1) if new in line)
     assert f"line {line}" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["HOSPITAL\u00a01", "ho\u200dspital 1", "\uff48ospital 1"])
+def test_names_that_look_the_same(lead: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="looks the same"):
+        folder.add_site(lead, identity.PublicIdentity(name, "ab" * 32))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("x = " + "9" * 5000, "digits"), ("x = " + "[" * 3000 + "]" * 3000, "too deep"), ("\udcff", "UTF-8")],
+)
+def test_traps_in_toml(lead: Path, text: str, says: str) -> None:
+    lead.write_bytes(f"{lead.read_text()}\n[task.more]\n{text}\n".encode(errors="surrogateescape"))
+    with pytest.raises(UsageError, match=says):
+        definition.load(lead)
 
 
 def test_two_sites_with_one_key(lead: Path, tmp_path: Path) -> None:

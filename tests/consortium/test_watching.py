@@ -15,10 +15,13 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from secagg import cli, theme
+from secagg.coordinator.command import page_token
 from secagg.coordinator.gate import Gate
 from secagg.coordinator.metrics import metrics_route
 from secagg.coordinator.page import Page
 from secagg.coordinator.web import Web
+from secagg.errors import UsageError
 from secagg.transport.logs import JsonFormatter
 from tests.consortium.test_coming_and_going import Play, play
 from tests.support.consortium import known_update
@@ -154,6 +157,33 @@ def test_the_page_in_a_browser(play: Play, tmp_path: Path, name: str, size: str)
     )  # fmt: skip
     assert picture.stat().st_size > 10_000
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("text", ["", "0" * 35, "x" * 36])
+def test_a_token_that_is_none_opens_nothing(tmp_path: Path, text: str) -> None:
+    """Such as the empty file that a full disk leaves: without a cookie, the empty token would do."""
+    (tmp_path / "page-token").write_text(text)
+    with pytest.raises(UsageError, match="holds no token"):
+        page_token(tmp_path)
+    (tmp_path / "page-token").unlink()
+    assert page_token(tmp_path) == page_token(tmp_path)
+
+
+@pytest.mark.parametrize("console", [theme.output, theme.notes])
+def test_a_terminal_shows_names_and_does_not_obey_them(console, capsys) -> None:
+    name = "St. [conceal]evil[/conceal] [/b] :bomb: \x1b[2J\x9b31m \u202egnp"
+    console().print(f"site 1  {name}")
+    table = theme.table(name, "site")
+    table.add_row(name)
+    console().print(table)
+    shown = "".join(capsys.readouterr())
+    assert shown.count("[conceal]evil[/conceal] [/b] :bomb:") == 3
+    assert not set(shown) & set("\x1b\x9b\u202e")
+
+
+def test_errors_do_not_reach_the_terminal_raw(capsys) -> None:
+    assert cli._fail(UsageError("the coordinator refuses: \x1b]0;title\x07"), 2) == 2
+    assert not set(capsys.readouterr().err) & set("\x1b\x07")
 
 
 def test_logs_are_json_lines() -> None:

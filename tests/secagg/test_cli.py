@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -142,13 +143,27 @@ def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
         assert " ".join(whole(entry).help.split("\n\n")[0].split()) == entry.help, name
 
 
+def parts(command: Any) -> list[Any]:
+    """A command, or all commands of a group."""
+    inner = getattr(command, "commands", None)
+    return [command] if inner is None else [part for one in inner.values() for part in parts(one)]
+
+
+def test_every_argument_and_option_is_explained() -> None:
+    entries = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for command in (part for entry in entries.values() for part in parts(whole(entry))):
+        assert command.params
+        assert all(parameter.help for parameter in command.params), command.name
+
+
 def test_a_list_of_commands_and_a_wrong_name_say_no_more_than_they_should(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ((), ("study",)):
         code, out, err = run(capsys, *arguments)
         assert (code, err) == (2, "")
         assert "Commands" in out
     code, _, err = run(capsys, "simulat")
-    assert (code, err.count("simulate")) == (2, 1)
+    assert (code, err.count("'simulate'")) == (2, 1)
+    assert err.endswith(" --help)\n")
 
 
 def test_the_installed_program_and_module_agree() -> None:

@@ -192,12 +192,14 @@ class Lab:
         policy: SitePolicy | None = None,
         link_to: Engine | None = None,
         carrier: Any = HttpLink,
+        state: Path | None = None,
         **options: Any,
     ) -> Iterator[Participant]:
         study = definition.load(self.home / f"site{site}" / "study.toml")
         rules = policy or SitePolicy()
-        self.site_state(site).mkdir(exist_ok=True)
-        store = SiteStore(self.site_state(site))
+        state = state or self.site_state(site)
+        state.mkdir(exist_ok=True)
+        store = SiteStore(state)
         link: Any = carrier(study, site, self.key(site), store.next_sequence)
         if link_to is not None:
             link.close()
