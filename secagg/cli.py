@@ -172,13 +172,19 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.Abort:
         return _fail("interrupted", 130)
     except _CLICK_ERROR as error:
-        return _fail(getattr(error, "format_message", error.__str__)(), 2)
+        return _fail(_with_help(error), 2)
     except Exception as error:
         code = _exit_code(error)
         if code is None:
             raise
         return _fail(error, code)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _with_help(error: Any) -> str:
+    """Say what was wrong with a command's arguments, and where they are explained."""
+    says, context = str(error.format_message()), getattr(error, "ctx", None)
+    return f"{says} ({context.command_path} --help)" if says and context is not None else says
 
 
 def _exit_code(error: Exception) -> int | None:

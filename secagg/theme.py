@@ -9,6 +9,7 @@ import re
 import sys
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -161,6 +162,16 @@ def table(title: str, *columns: str) -> Table:
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for number, column in enumerate(columns):
         made.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    return made
+
+
+def fitted(made: Table, console: Console) -> Table:
+    """Take the frame off a table that is wider than ``console``, and wrap its texts: cut-off figures tell nothing."""
+    wide = console.options.update(max_width=10 * PIPE_WIDTH)
+    if made.__rich_measure__(console, wide).maximum > console.width:
+        made.box, made.padding, made.pad_edge = SIMPLE, (0, 0), False
+        for column in made.columns:
+            column.no_wrap = False
     return made
 
 

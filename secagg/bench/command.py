@@ -112,7 +112,7 @@ def _show_rows(name: str, console: Console, rows: list[Row]) -> None:
     table = theme.table(f"secagg bench {name}", *columns)
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    console.print(table)
+    console.print(theme.fitted(table, console))
 
 
 def _cell(value: Any) -> str:

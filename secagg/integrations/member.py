@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 import quant
 from protocols import SecAggError, Secret
@@ -67,6 +66,27 @@ def own_ledger(folder: Path | None) -> Iterator[Ledger | None]:
         yield store
 
 
+REFUSING = ("exact_low", "exact_high", "modulus_bits")
+"""Settings of grids that refuse an update for its values, where others cut it to their range."""
+
+
+def check_grid(config: RoundConfig) -> None:
+    """Refuse a grid that refuses updates: who leaves the round would tell the server whose values are beyond it.
+
+    It is the server that proposes grids, one a round, and for single coordinates if it likes. A policy that names its
+    ``task`` has chosen the grid itself.
+
+    Raises:
+        UsageError: naming the setting.
+    """
+    found = [name for name in REFUSING if config.codec.config().get(name) is not None]
+    if found:
+        raise UsageError(
+            f"this site takes no grid with {found[0]} from a server: whether an update fits would be seen; take "
+            "levels and a range, or name the task in the site's policy"
+        )
+
+
 @dataclass
 class _Open:
     session: ClientSession
@@ -108,7 +128,7 @@ class MemberRounds:
 
         Raises:
             protocols.RemoteProtocolError: the policy refuses the round, or the server broke a rule.
-            secagg.UsageError: a parcel of a round that this site does not know.
+            secagg.UsageError: a parcel of a round that this site does not know, or a grid that it does not take.
         """
         frames: list[bytes] = []
         if parcel.proposal:
@@ -150,22 +170,13 @@ class MemberRounds:
     ) -> tuple[Parcel, int]:
         """Mask an update; returns the parcel to send and how many coordinates lay beyond the grid's range.
 
-        An update that the round's grid cannot take counts as zero, of weight zero where there are weights: the server
-        chooses the grid, and a site that left would tell it whether its update is, say, below 2^-7 there.
-
         Raises:
+            quant.InputError: an update that is not finite, or a weight that the round cannot take.
             secagg.UsageError: other metrics than the round's.
             protocols.RemoteProtocolError: the server speaks of another model (rule C20).
         """
-        entry, config = self._session(name), self.config(name)
-        try:
-            contribution = entry.session.prepare(update, weight, metrics=metrics)
-        except quant.InputError:
-            if config.privacy is not None:  # what is charged is not computed again
-                raise
-            LOG.exception("round %s cannot take this site's update, which counts as zero", name)
-            nothing = config.layout.unflatten(np.zeros(config.layout.dim))
-            contribution = entry.session.prepare(nothing, None if weight is None else 0, metrics=metrics)
+        entry = self._session(name)
+        contribution = entry.session.prepare(update, weight, metrics=metrics)
         frames = tuple(entry.session.submit(contribution, model_hash))
         return Parcel(name, entry.client, frames), contribution.saturated
 
@@ -187,6 +198,8 @@ class MemberRounds:
         config = read_proposal(parcel.proposal)
         if self._privacy is not None and config.privacy is None:
             raise UsageError("this site takes part in private rounds only, and the round that is proposed is not one")
+        if self._policy.task is None:
+            check_grid(config)
         session = ClientSession(
             config,
             parcel.client,

@@ -38,7 +38,7 @@ def show(decision: Decision, present: quant.Setting | None, console: Console) ->
 def _table(title: str, settings: Iterable[quant.Setting], decision: Decision, console: Console) -> None:
     columns = (
         "",
-        "wire bits",
+        "wire\nbits",
         "levels",
         "range",
         "codec",
@@ -46,7 +46,7 @@ def _table(title: str, settings: Iterable[quant.Setting], decision: Decision, co
         "error",
         "saturated",
         "bytes",
-        "of float32",
+        "of\nfloat32",
     )
     table = theme.table(title, *columns)
     for setting in settings:
@@ -64,7 +64,7 @@ def _table(title: str, settings: Iterable[quant.Setting], decision: Decision, co
             f"{setting.wire_bytes / (4 * decision.goal.updates.dim):.0%}",
             style="bold" if chosen else None,
         )
-    console.print(table)
+    console.print(theme.fitted(table, console))
 
 
 def codec_name(setting: quant.Setting) -> str:

@@ -85,6 +85,14 @@ def test_a_message_that_fails_leaves_the_store_as_it_was_but_for_the_ledger() ->
         MemberRounds(store, LocalPolicy()).answer(proposal())
 
 
+def test_a_grid_that_refuses_updates_is_taken_where_the_site_chose_it() -> None:
+    chosen = config(quantization={"exact_low": -40, "exact_high": 3}, max_weight=None)
+    parcel = Parcel("r", 1, proposal=propose(chosen))
+    with pytest.raises(UsageError, match="exact_low from a server"):
+        MemberRounds({}, LocalPolicy()).answer(parcel)
+    assert MemberRounds({}, LocalPolicy(task=chosen.task)).answer(parcel).frames
+
+
 def test_rounds_that_a_server_gave_up_on_are_forgotten() -> None:
     store: dict[str, bytes] = {}
     for index in range(KEPT_ROUNDS + 3):

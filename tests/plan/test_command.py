@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import quant
+from secagg import theme
 from secagg.cli import main
 
 
@@ -23,6 +24,13 @@ def run_json(capsys, *arguments):
 
 
 BOUNDED = ("--clients", 10, "--dim", 4096, "--clip", 1.0)
+
+
+def test_a_narrow_terminal_cuts_no_figure_off(capsys, monkeypatch):
+    monkeypatch.setattr(theme, "PIPE_WIDTH", 80)
+    _, out, _ = run(capsys, *BOUNDED, "--wire-bits", 8)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in out
+    assert "│" not in out
 
 
 def test_json_carries_the_choice_and_what_the_others_cost(capsys):

@@ -162,7 +162,8 @@ def test_a_list_of_commands_and_a_wrong_name_say_no_more_than_they_should(capsys
         assert (code, err) == (2, "")
         assert "Commands" in out
     code, _, err = run(capsys, "simulat")
-    assert (code, err.count("simulate")) == (2, 1)
+    assert (code, err.count("'simulate'")) == (2, 1)
+    assert err.endswith(" --help)\n")
 
 
 def test_the_installed_program_and_module_agree() -> None:

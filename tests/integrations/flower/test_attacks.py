@@ -287,8 +287,11 @@ WINDOW = {"exact_low": -40, "exact_high": -4}
 """A lossless grid takes no value of 2^-4 or more: here a question about every single site's update."""
 
 
-@pytest.mark.parametrize("grid_of_the_server", [WINDOW, {**WINDOW, "keep": [[0, 1]]}])
-def test_a_grid_that_takes_no_large_values_does_not_tell_which_site_has_some(grid_of_the_server: Any) -> None:
+@pytest.mark.parametrize(
+    "grid_of_the_server", [WINDOW, {**WINDOW, "keep": [[0, 1]]}, {"modulus_bits": 8, "step": 1e-12}]
+)
+def test_a_grid_that_takes_no_large_values_is_refused_before_anybody_trains(grid_of_the_server: Any) -> None:
     grid = LocalGrid(app_that_obeys(SecAggMod()), NODES)
-    run(SecAgg(plain(), max_examples=3, quantization=grid_of_the_server), grid, rounds=1)
-    assert updates_in(grid) == NODES
+    run(SecAgg(plain(), max_examples=None, quantization=grid_of_the_server), grid, rounds=1)
+    ((_, answers),) = grid.exchanges
+    assert all("from a server" in answer.error.reason for answer in answers)
