@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,17 +64,36 @@ class SiteStore(Durable):
         # Never below the clock: a state that was lost, or restored from a backup, goes on above what it used since.
         self._next = self._reserved = max(int(self.fact("sequence") or b"0"), time.time_ns() // 1000)
         self._acknowledged = -1
+        self._said: list[Participation] | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit everything inside, durably, or nothing.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        try:
+            with super().transaction():
+                yield
+        except BaseException:
+            self._said = None  # it may hold what was not said after all
+            raise
 
     # -- ledger ----------------------------------------------------------------------------------------------------
 
     def entries(self) -> Sequence[Participation]:
         """Return everything this site ever said, oldest first."""
-        rows = self._db.execute("SELECT value FROM ledger ORDER BY entry")
-        return [msgspec.msgpack.decode(row[0], type=Participation) for row in rows]
+        if self._said is None:
+            rows = self._db.execute("SELECT value FROM ledger ORDER BY entry")
+            self._said = [msgspec.msgpack.decode(row[0], type=Participation) for row in rows]
+        return tuple(self._said)
 
     def append(self, entry: Participation) -> None:
         """Add to the ledger; inside a transaction it is durable when that commits, and nothing is sent before."""
         self._db.execute("INSERT INTO ledger (value) VALUES (?)", (msgspec.msgpack.encode(entry),))
+        if self._said is not None:
+            self._said.append(entry)
 
     # -- sequence numbers --------------------------------------------------------------------------------------------
 
