@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from secagg.errors import UsageError
 from secagg.privacy import BudgetExhausted, Countersigned, LedgerError, PrivacyRefused, raise_to
 from secagg.site.link import Link, Refusal, Unreachable, pause
 from secagg.site.site_round import Member, SiteRound
+from secagg.site.store import coordinators_word, own_word
 from secagg.study import approval, receipt, weights
 from secagg.study.approval import Approval
 from secagg.study.policy import SitePolicy
@@ -46,18 +46,6 @@ OVERTAKEN = 425
 
 OVERTAKEN_IN_A_ROW = 4
 """Such refusals, one after the other, that are not a proxy's repetition but a second machine."""
-
-
-@lru_cache(maxsize=1 << 16)
-def _coordinators_word(data: bytes) -> receipt.Receipt:
-    """Read a receipt once: a study may have ten thousand rounds, and every one looks at those before."""
-    return msgspec.json.decode(data, type=receipt.SignedReceipt).receipt
-
-
-@lru_cache(maxsize=1 << 16)
-def _own_receipt(data: bytes) -> Receipt:
-    """Read one of this site's own receipts once."""
-    return msgspec.json.decode(data, type=Receipt)
 
 
 class Leave(Exception):
@@ -262,12 +250,12 @@ class Participant:
         """Return this site's receipts of this study's rounds of which the coordinator signed that they were summed."""
         mine = self._member.study.hash.hex()
         summed = {(said.round, said.attempt) for said in self._summed() if said.study == mine}
-        own = map(_own_receipt, self._store.own_receipts())
+        own = map(own_word, self._store.own_receipts())
         return [one for one in own if (one.round_index, one.attempt) in summed]
 
     def _summed(self) -> list[receipt.Receipt]:
         """Return what the coordinator signed of rounds that were summed, of earlier forms of the study too."""
-        return [said for said in map(_coordinators_word, self._store.receipts()) if said.outcome == "opened"]
+        return [said for said in map(coordinators_word, self._store.receipts()) if said.outcome == "opened"]
 
     def _decline(self, offer: Offer, reason: str) -> None:
         self._observe("declined", {"round": offer.round, "reason": reason})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ import msgspec
 
 from protocols.pairwise.ledger import Participation
 from secagg.study.durable import Durable
+from secagg.study.receipt import Receipt as CoordinatorsReceipt
+from secagg.study.receipt import SignedReceipt
 from secagg.transcript.receipts import Receipt
 from secagg.transport import messages
 
@@ -47,6 +50,18 @@ class Letter(NamedTuple):
     number: int
     data: bytes
     last: bool
+
+
+@lru_cache(maxsize=1 << 16)
+def coordinators_word(data: bytes) -> CoordinatorsReceipt:
+    """Read a receipt once: a study may have ten thousand rounds, and every one looks at those before."""
+    return msgspec.json.decode(data, type=SignedReceipt).receipt
+
+
+@lru_cache(maxsize=1 << 16)
+def own_word(data: bytes) -> Receipt:
+    """Read one of this site's own receipts once."""
+    return msgspec.json.decode(data, type=Receipt)
 
 
 class SiteStore(Durable):
