@@ -119,7 +119,8 @@ def _serve(
                 asyncio.run(FolderServer(web, folder, until_finished=until_finished).serve())
             else:
                 web = Web(engine, Gate(study, store.sequences()), routes)
-                notes.print(f"page: {study.study.coordinator}/?token={token}", soft_wrap=True)
+                secret = f"?token={token}" if notes.is_terminal else f" (its token is in {state / 'page-token'})"
+                notes.print(f"page: {study.study.coordinator}/{secret}", soft_wrap=True)  # a log holds no secret
                 notes.print(f"coordinator of {study.name!r} on {host}:{port}, state in {state}; stop it with Ctrl+C")
                 certificate, key = files or (None, None)
                 server = make_server(

@@ -58,7 +58,7 @@ class Page:
             answer.set_cookie(COOKIE, given, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
             return answer
         if not self._opens(request.cookies.get(COOKIE, "")):
-            says = "this page needs its token: open the address that secagg serve printed\n"
+            says = "this page needs its token: open /?token= with what is in the coordinator's page-token\n"
             return PlainTextResponse(says, 401, _HEADERS)
         return HTMLResponse(self.render(), headers=_HEADERS)
 

@@ -14,6 +14,7 @@ from secagg.errors import UsageError
 from secagg.privacy import BudgetExhausted, Countersigned, LedgerError, PrivacyRefused, raise_to
 from secagg.site.link import Link, Refusal, Unreachable, pause
 from secagg.site.site_round import Member, SiteRound
+from secagg.site.store import coordinators_word, own_word
 from secagg.study import approval, receipt, weights
 from secagg.study.approval import Approval
 from secagg.study.policy import SitePolicy
@@ -249,13 +250,12 @@ class Participant:
         """Return this site's receipts of this study's rounds of which the coordinator signed that they were summed."""
         mine = self._member.study.hash.hex()
         summed = {(said.round, said.attempt) for said in self._summed() if said.study == mine}
-        own = [msgspec.json.decode(data, type=Receipt) for data in self._store.own_receipts()]
+        own = map(own_word, self._store.own_receipts())
         return [one for one in own if (one.round_index, one.attempt) in summed]
 
     def _summed(self) -> list[receipt.Receipt]:
         """Return what the coordinator signed of rounds that were summed, of earlier forms of the study too."""
-        told = [msgspec.json.decode(data, type=receipt.SignedReceipt).receipt for data in self._store.receipts()]
-        return [said for said in told if said.outcome == "opened"]
+        return [said for said in map(coordinators_word, self._store.receipts()) if said.outcome == "opened"]
 
     def _decline(self, offer: Offer, reason: str) -> None:
         self._observe("declined", {"round": offer.round, "reason": reason})

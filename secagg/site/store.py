@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ import msgspec
 
 from protocols.pairwise.ledger import Participation
 from secagg.study.durable import Durable
+from secagg.study.receipt import Receipt as CoordinatorsReceipt
+from secagg.study.receipt import SignedReceipt
 from secagg.transcript.receipts import Receipt
 from secagg.transport import messages
 
@@ -49,6 +52,18 @@ class Letter(NamedTuple):
     last: bool
 
 
+@lru_cache(maxsize=1 << 16)
+def coordinators_word(data: bytes) -> CoordinatorsReceipt:
+    """Read a receipt once: a study may have ten thousand rounds, and every one looks at those before."""
+    return msgspec.json.decode(data, type=SignedReceipt).receipt
+
+
+@lru_cache(maxsize=1 << 16)
+def own_word(data: bytes) -> Receipt:
+    """Read one of this site's own receipts once."""
+    return msgspec.json.decode(data, type=Receipt)
+
+
 class SiteStore(Durable):
     """The folder of one site's state; also the protocol's ``Ledger``.
 
@@ -64,17 +79,36 @@ class SiteStore(Durable):
         # Never below the clock: a state that was lost, or restored from a backup, goes on above what it used since.
         self._next = self._reserved = max(int(self.fact("sequence") or b"0"), time.time_ns() // 1000)
         self._acknowledged = -1
+        self._said: list[Participation] | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit everything inside, durably, or nothing.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        try:
+            with super().transaction():
+                yield
+        except BaseException:
+            self._said = None  # it may hold what was not said after all
+            raise
 
     # -- ledger ----------------------------------------------------------------------------------------------------
 
     def entries(self) -> Sequence[Participation]:
         """Return everything this site ever said, oldest first."""
-        rows = self._db.execute("SELECT value FROM ledger ORDER BY entry")
-        return [msgspec.msgpack.decode(row[0], type=Participation) for row in rows]
+        if self._said is None:
+            rows = self._db.execute("SELECT value FROM ledger ORDER BY entry")
+            self._said = [msgspec.msgpack.decode(row[0], type=Participation) for row in rows]
+        return tuple(self._said)
 
     def append(self, entry: Participation) -> None:
         """Add to the ledger; inside a transaction it is durable when that commits, and nothing is sent before."""
         self._db.execute("INSERT INTO ledger (value) VALUES (?)", (msgspec.msgpack.encode(entry),))
+        if self._said is not None:
+            self._said.append(entry)
 
     # -- sequence numbers --------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import quant
 import secagg
 from protocols.pairwise import LocalPolicy
 from secagg.audit import Rule, Verdict, audit_file
@@ -47,7 +48,7 @@ def write_private(path: Path, unit: Unit, *, rounds: int = ROUNDS, releases: int
                 for client in ids
             }
             config = secagg.RoundConfig(
-                ids, secagg.quant.Layout.of(np.zeros(DIM)), found.quantization, threshold=LEAST, privacy=found.privacy
+                ids, quant.Layout.of(np.zeros(DIM)), found.quantization, threshold=LEAST, privacy=found.privacy
             )
             assert config.privacy_terms is not None
             sites = sites or {client: SitePrivacy.rehearsal(config.privacy_terms) for client in ids}
@@ -117,7 +118,7 @@ def test_the_auditor_finds_the_room_for_noise_that_the_round_has(width: int, rem
     assert isinstance(found, Fitted)
     config = secagg.RoundConfig(
         tuple(range(1, SITES + 1)),
-        secagg.quant.Layout.of(np.zeros(DIM)),
+        quant.Layout.of(np.zeros(DIM)),
         found.quantization,
         threshold=LEAST,
         privacy=found.privacy,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from protocols.pairwise.ledger import Participation
 from secagg.coordinator.live_round import LiveRound, Opening
 from secagg.errors import UsageError
 from secagg.site.link import HttpLink
@@ -161,6 +162,27 @@ def test_a_state_that_was_lost(make_lab) -> None:
         shutil.rmtree(lab.site_state(1))
         with lab.participant(1, give_up_after=0.0) as again:
             again.greet("test")
+
+
+def test_what_was_rolled_back_was_not_said(tmp_path) -> None:
+    """The ledger that is kept in memory is the one on disk, whatever became of the transaction."""
+    store = SiteStore(tmp_path)
+    said = Participation("keys", "trial", 0, 0, bytes(32), bytes(32), "", bytes(32), (1, 2, 3))
+    assert store.entries() == ()
+    with store.transaction():
+        store.append(said)
+    with contextlib.suppress(KeyboardInterrupt), store.transaction():
+        store.append(msgspec.structs.replace(said, round_index=1))
+        raise KeyboardInterrupt
+    assert store.entries() == (said,)
+    with store.transaction():
+        store.append(msgspec.structs.replace(said, round_index=2))
+    kept = store.entries()
+    store.close()
+    again = SiteStore(tmp_path)
+    assert again.entries() == kept
+    assert [entry.round_index for entry in kept] == [0, 2]
+    again.close()
 
 
 def test_sequence_numbers_grow_though_the_clock_goes_back(tmp_path, monkeypatch) -> None:

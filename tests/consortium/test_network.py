@@ -203,6 +203,7 @@ def test_sigterm_stops_in_the_middle_and_the_study_goes_on(make_lab) -> None:
     assert time.monotonic() - began < 24, "waiting polls do not hold it up"
     assert "stopped; secagg serve goes on from here" in lab.log("lead")
     assert "Traceback" not in lab.log("lead")
+    assert (lab.state / "page-token").read_text().strip() not in lab.log("lead")
     again = lab.spawn_coordinator()
     assert [site.wait(120) for site in sites] == [0, 0, 0]
     assert again.wait(60) == 0
