@@ -66,13 +66,20 @@ def whole_rounds(run: Run) -> Iterator[Line]:
         )
     few = next(rows(run, "peers", clients=5, system="secagg"))
     for peer in rows(run, "peers", clients=5):
-        if peer is not few and peer["client_seconds"] is not None:
+        if not peer["system"].startswith("secagg") and peer["client_seconds"] is not None:
             yield (
                 f"{few['clients']} clients, {few['dim']:,} numbers, nobody vanishes: one client",
-                seconds(few["client_seconds"]),
-                f"{peer['system']}: {seconds(peer['client_seconds'])}",
+                f"{seconds(few['client_seconds'])}, {few['uplink_bytes'] / 1e6:.2f} MB",
+                f"{peer['system']}: {seconds(peer['client_seconds'])}, {peer['uplink_bytes'] / 1e6:.2f} MB",
                 "secagg bench peers",
             )
+    for row in rows(run, "consortium"):
+        yield (
+            f"a round of a study without training, {row['case']}: every site a process, TLS, signatures, journals",
+            seconds(row["seconds"]),
+            f"the same in memory: {seconds(row['floor_seconds'])}",
+            "secagg bench consortium",
+        )
 
 
 def parts(run: Run) -> Iterator[Line]:
@@ -125,6 +132,8 @@ def parts(run: Run) -> Iterator[Line]:
 
 
 def seconds(value: float) -> str:
+    if value >= 100:
+        return f"{value:,.0f} s"
     return f"{value:.2f} s" if value >= 0.1 else f"{1000 * value:.1f} ms"
 
 
